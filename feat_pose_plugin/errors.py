@@ -1,0 +1,65 @@
+"""The exceptions of this package.
+
+::
+
+    FeatPoseError
+    ├── LandmarkError      (ValueError)         landmarks that cannot be read as 68 points
+    ├── ConventionError    (ValueError)         a pose convention nobody declared
+    ├── FrameSizeError     (ValueError)         a video frame size that is not (height, width)
+    ├── WeightsError       (RuntimeError)       weights that are not what they claim to be
+    │   └── WeightsNotFoundError                weights that are in none of their places
+    ├── BackendError       (RuntimeError)       a backend that broke its contract
+    │   ├── UnknownBackendError                 a name nobody registered
+    │   └── DuplicateBackendError               a name registered twice
+    ├── TrainingError      (ValueError)         training data or settings that cannot work
+    └── TableError         (OSError)            a table that cannot be read or written
+
+Each message repeats what was passed and says what to do. The built-in bases are there so that
+callers who know nothing of this package still catch what they would expect.
+"""
+
+from __future__ import annotations
+
+
+class FeatPoseError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class LandmarkError(FeatPoseError, ValueError):
+    """Landmarks have a shape, dtype or set of columns that holds no 68 points."""
+
+
+class ConventionError(FeatPoseError, ValueError):
+    """A pose convention is unknown."""
+
+
+class FrameSizeError(FeatPoseError, ValueError):
+    """A video frame size is not a pair ``(height, width)`` of positive pixels."""
+
+
+class WeightsError(FeatPoseError, RuntimeError):
+    """A checkpoint is unreadable, incomplete, inconsistent or not finite."""
+
+
+class WeightsNotFoundError(WeightsError):
+    """Weights are in none of the places where they are looked for."""
+
+
+class BackendError(FeatPoseError, RuntimeError):
+    """A pose backend cannot be made, or returned what the contract forbids."""
+
+
+class UnknownBackendError(BackendError):
+    """No pose backend has this name."""
+
+
+class DuplicateBackendError(BackendError):
+    """Two pose backends claim one name."""
+
+
+class TrainingError(FeatPoseError, ValueError):
+    """Training data or settings cannot give weights."""
+
+
+class TableError(FeatPoseError, OSError):
+    """A landmark table cannot be read, or a pose table cannot be written."""

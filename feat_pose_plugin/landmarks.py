@@ -1,0 +1,277 @@
+"""Landmarks of any layout to 68 points: tensors, arrays, meshes, tables.
+
+Layouts: 68 points (iBUG order, as dlib, 300-W and py-feat number them), MediaPipe's face mesh
+(468 or 478 vertices), and Detectorv2's 68-point block of that mesh. Pixels of the video frame, x
+to the right and y down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from feat_pose_plugin.errors import LandmarkError
+from feat_pose_plugin.geometry import resample_by_arc_length
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+LandmarkType = Literal["2d", "3d"]
+LandmarkTypeChoice = Literal["2d", "3d", "auto"]
+
+LANDMARKS = 68
+OUTER_EYE_CORNERS = (36, 45)
+
+MIRROR_68: tuple[int, ...] = (
+    *range(16, -1, -1),  # jaw, ear to chin to ear
+    *range(26, 16, -1),  # brows
+    *range(27, 31),  # nose bridge
+    *range(35, 30, -1),  # nose base
+    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),  # eyes
+    *range(54, 47, -1),  # outer lip, upper
+    *range(59, 54, -1),  # outer lip, lower
+    *range(64, 59, -1),  # inner lip, upper
+    *range(67, 64, -1),  # inner lip, lower
+)
+"""Where each landmark goes when the picture is mirrored; its own inverse."""
+
+MESH_VERTICES_68: tuple[int, ...] = (
+    *(127, 234, 93, 132, 172, 136, 149, 148, 152),  # jaw, the subject's right
+    *(377, 378, 365, 397, 361, 323, 454, 356),  # jaw, the subject's left
+    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),
+    *(168, 197, 195, 4),
+    *(98, 97, 2, 326, 327),
+    *(33, 160, 158, 133, 153, 144),
+    *(362, 385, 387, 263, 373, 380),
+    *(61, 39, 37, 0, 267, 269, 291, 321, 314, 17, 84, 91),
+    *(78, 81, 13, 311, 308, 402, 14, 178),
+)
+"""The mesh vertex nearest to each landmark, symmetric left to right.
+
+Found by laying MediaPipe's canonical face on ICT-FaceKit's mean face; the jaw is taken from the
+mesh's face oval, the inner points from the vertices that bound eyes, lips, nose and brows.
+py-feat's own table has the chin at point 10 and skips four vertices of the left cheek.
+"""
+
+# In Detectorv2's block the chin is point 10, and the step from point 15 to 16 spans five vertices
+# of the mesh. That step is 0.7 to 1.7 times the median step of real jaws (AFLW2000-3D, turned
+# photographs and videos, three detectors) and 3.1 to 7.0 times in the block up to 75 degrees yaw.
+_BLOCK_CHIN = 10
+_BLOCK_LAST_STEP = 2.3
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Sixty-eight landmarks per row, as read from any source.
+
+    Attributes:
+        points: ``[B, 68, 2]`` float32 pixels; rows without a face hold NaN.
+        is_3d: ``[B]`` bool, True where points 0-16 are fixed points of the head (meshes), False
+            where they lie on the contour that is visible in the picture.
+    """
+
+    points: Tensor
+    is_3d: Tensor
+
+
+def read_landmarks(
+    source: Tensor | NDArray[np.generic] | pd.DataFrame,
+    landmark_type: LandmarkTypeChoice = "auto",
+) -> Landmarks:
+    """Read landmarks of any supported layout.
+
+    Args:
+        source: A tensor or array ``[B, 68, 2|3]``, ``[B, 468|478, 2|3]`` (MediaPipe's mesh) or
+            ``[B, 136]`` (68 x, then 68 y), of any real dtype, on any device; or a DataFrame (a
+            Fex too) with ``x_0..x_67, y_0..y_67``, with a mesh (``x_0..x_477`` or
+            ``mesh_x_0..mesh_x_477``), spaces around column names ignored. A depth coordinate is
+            not used.
+        landmark_type: ``"2d"``, ``"3d"``, or ``"auto"``: meshes and Detectorv2's block are 3d, all
+            other 68 points are 2d.
+
+    Returns:
+        The landmarks, rows in the order of the source, on its device.
+
+    Raises:
+        LandmarkError: The source holds no 68 landmarks, or part of them, or text.
+    """
+    if landmark_type not in get_args(LandmarkTypeChoice):
+        raise LandmarkError(f"landmark_type must be '2d', '3d' or 'auto', got {landmark_type!r}.")
+    if isinstance(source, torch.Tensor):
+        points, mesh = _points_from_tensor(source)
+    elif isinstance(source, np.ndarray):
+        points, mesh = _points_from_tensor(_tensor_from_array(source))
+    elif hasattr(source, "columns"):
+        points, mesh = _points_from_table(source)
+    else:
+        raise LandmarkError(
+            "landmarks must be a torch tensor, a NumPy array or a pandas DataFrame, got "
+            f"{type(source).__module__}.{type(source).__qualname__}."
+        )
+    is_3d = torch.full((len(points),), mesh, device=points.device)
+    if not mesh:
+        is_block = _is_detectorv2_block(points)
+        if is_block.any():
+            points = torch.where(is_block[:, None, None], _respace_jaw(points), points)
+            is_3d = is_block
+    if landmark_type != "auto":
+        is_3d = torch.full_like(is_3d, landmark_type == "3d")
+    return Landmarks(points, is_3d)
+
+
+def outer_eye_distance(points: Tensor) -> Tensor:
+    """Distance of the outer eye corners, the unit of length of a face in the picture.
+
+    Args:
+        points: ``[B, 68, 2]``.
+
+    Returns:
+        ``[B]``, in the unit of ``points``.
+    """
+    right, left = OUTER_EYE_CORNERS
+    distance: Tensor = torch.linalg.vector_norm(points[:, right] - points[:, left], dim=-1)
+    return distance
+
+
+def usable_rows(points: Tensor) -> Tensor:
+    """Rows from which a pose can be read.
+
+    Args:
+        points: ``[B, 68, 2]`` pixels.
+
+    Returns:
+        ``[B]`` bool: all coordinates are finite and the outer eye corners do not coincide.
+    """
+    distance = outer_eye_distance(points)
+    finite = torch.isfinite(points).flatten(1).all(dim=1)
+    return finite & (distance > 1e-6) & torch.isfinite(distance)
+
+
+def landmark_columns() -> list[str]:
+    """The columns of a 68-landmark table, ``x_0..x_67`` then ``y_0..y_67``."""
+    return _columns("", range(LANDMARKS))
+
+
+def _columns(prefix: str, vertices: Sequence[int]) -> list[str]:
+    return [f"{prefix}{axis}_{vertex}" for axis in "xy" for vertex in vertices]
+
+
+def _tensor_from_array(array: NDArray[np.generic]) -> Tensor:
+    if array.dtype.kind not in "fiu":
+        raise LandmarkError(
+            f"landmarks must hold real numbers, got an array of dtype {array.dtype}. Convert it "
+            "with array.astype('float32')."
+        )
+    with np.errstate(over="ignore"):  # beyond float32 is infinity, and so NaN in the pose
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+
+
+def _points_from_tensor(tensor: Tensor) -> tuple[Tensor, bool]:
+    """``[B, 68, 2]`` float32 points and whether they come from a mesh."""
+    shape = tuple(tensor.shape)
+    if tensor.dtype == torch.bool or tensor.is_complex():
+        raise LandmarkError(f"landmarks must hold real numbers, got a tensor of {tensor.dtype}.")
+    tensor = tensor.detach().to(torch.float32)
+    match shape:
+        case (_, 136):
+            return tensor.reshape(-1, 2, LANDMARKS).mT, False
+        case (_, 68, 2 | 3):
+            return tensor[..., :2], False
+        case (_, 468 | 478, 2 | 3):
+            return tensor[:, list(MESH_VERTICES_68), :2], True
+    raise LandmarkError(
+        f"landmarks of shape {list(shape)} are not supported. Pass [B, 68, 2] or [B, 68, 3] "
+        "points, [B, 468, 2|3] or [B, 478, 2|3] mesh vertices, or [B, 136] (68 x, then 68 y); "
+        "a single face needs a leading axis: landmarks[None]."
+    )
+
+
+def _points_from_table(table: pd.DataFrame) -> tuple[Tensor, bool]:
+    """As :func:`_points_from_tensor`, from the columns of a table."""
+    named: dict[str, object] = {}
+    duplicates: set[str] = set()
+    for column in table.columns:
+        name = str(column).strip()
+        if name in named:
+            duplicates.add(name)
+        named[name] = column
+    # A mesh table has x_0..x_67 as well, and there they are vertices, not the 68 landmarks.
+    if f"x_{LANDMARKS}" in named:
+        wanted, mesh = _columns("", MESH_VERTICES_68), True
+    elif "mesh_x_0" in named:
+        wanted, mesh = _columns("mesh_", MESH_VERTICES_68), True
+    else:
+        wanted, mesh = landmark_columns(), False
+    missing = [name for name in wanted if name not in named]
+    if missing:
+        raise LandmarkError(_describe_missing(missing, wanted, [str(c) for c in table.columns]))
+    twice = sorted(duplicates.intersection(wanted))
+    if twice:
+        raise LandmarkError(
+            f"landmark columns appear more than once: {_some(twice)}. Drop or rename the copies."
+        )
+    values = _numbers(table, {name: named[name] for name in wanted})
+    return torch.from_numpy(values).reshape(-1, 2, LANDMARKS).mT, mesh
+
+
+def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.float32]:
+    """The columns as ``[B, n]`` float32, or an error that names row and column of a text."""
+    import pandas as pd
+
+    # A plain DataFrame, because selecting from a Fex builds a Fex.
+    block = pd.DataFrame({name: table[column] for name, column in columns.items()})
+    with np.errstate(over="ignore"):
+        try:
+            return block.to_numpy(dtype=np.float32, na_value=np.nan)
+        except (TypeError, ValueError):
+            pass
+    for name, series in block.items():
+        numbers = pd.to_numeric(series, errors="coerce")
+        bad = numbers.isna() & series.notna()
+        if bad.any():
+            row = int(np.flatnonzero(bad.to_numpy())[0])
+            raise LandmarkError(
+                f"row {row} (index {series.index[row]!r}) of column {name!r} holds "
+                f"{series.iloc[row]!r}, which is not a number. Correct it, or leave the cell empty "
+                "if the face was not found."
+            )
+        block[str(name)] = numbers
+    return block.to_numpy(dtype=np.float32, na_value=np.nan)
+
+
+def _describe_missing(missing: list[str], wanted: list[str], present: list[str]) -> str:
+    if len(missing) == len(wanted):
+        return (
+            f"the table has no landmark columns. Its {len(present)} columns are {_some(present)}; "
+            "expected x_0..x_67 and y_0..y_67 (py-feat, OpenFace), x_0..x_477 and y_0..y_477 "
+            "(MPDetector) or mesh_x_0..mesh_x_477 and mesh_y_0..mesh_y_477 (Detectorv2)."
+        )
+    return (
+        f"the table holds only part of the landmarks: {len(missing)} of the {len(wanted)} columns "
+        f"needed are missing ({_some(missing)}). Save the table with all of its landmark columns."
+    )
+
+
+def _some(names: Sequence[str], most: int = 6) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return f"{shown}, ..." if len(names) > most else shown or "none"
+
+
+def _is_detectorv2_block(points: Tensor) -> Tensor:
+    """``[B]`` bool: the jaw is spaced as in py-feat's 68-from-478 table. NaN rows are False."""
+    steps = torch.linalg.vector_norm(torch.diff(points[:, :17], dim=1), dim=-1)
+    is_block: Tensor = steps[:, -1] > _BLOCK_LAST_STEP * steps.median(dim=1).values
+    return is_block
+
+
+def _respace_jaw(points: Tensor) -> Tensor:
+    """Detectorv2's block with points 0-16 evenly along its jaw, point 8 at the chin."""
+    right = resample_by_arc_length(points[:, : _BLOCK_CHIN + 1], 9)
+    left = resample_by_arc_length(points[:, _BLOCK_CHIN:17], 9)
+    return torch.cat([right, left[:, 1:], points[:, 17:]], dim=1)

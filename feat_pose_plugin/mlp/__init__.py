@@ -1,0 +1,1 @@
+"""The shared network that turns 68 landmarks into pose."""

