@@ -12,6 +12,7 @@
     │   ├── UnknownBackendError                 a name nobody registered
     │   └── DuplicateBackendError               a name registered twice
     ├── TrainingError      (ValueError)         training data or settings that cannot work
+    ├── EvaluationError    (ValueError)         known poses that cannot be measured against
     └── TableError         (OSError)            a table that cannot be read or written
 
 Each message repeats what was passed and says what to do. The built-in bases are there so that
@@ -59,6 +60,10 @@ class DuplicateBackendError(BackendError):
 
 class TrainingError(FeatPoseError, ValueError):
     """Training data or settings cannot give weights."""
+
+
+class EvaluationError(FeatPoseError, ValueError):
+    """Known poses are missing or malformed, or too few to measure against."""
 
 
 class TableError(FeatPoseError, OSError):
