@@ -169,7 +169,8 @@ def _tensor_from_array(array: NDArray[np.generic]) -> Tensor:
             "with array.astype('float32')."
         )
     with np.errstate(over="ignore"):  # beyond float32 is infinity, and so NaN in the pose
-        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+        # Torch wants memory that may be written to, and warns of any other.
+        return torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
 
 
 def _points_from_tensor(tensor: Tensor) -> tuple[Tensor, bool]:
@@ -226,9 +227,10 @@ def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.f
 
     # A plain DataFrame, because selecting from a Fex builds a Fex.
     block = pd.DataFrame({name: table[column] for name, column in columns.items()})
+    # A copy, because pandas may give an array that nobody may write to, and torch warns of those.
     with np.errstate(over="ignore"):
         try:
-            return block.to_numpy(dtype=np.float32, na_value=np.nan)
+            return block.to_numpy(dtype=np.float32, na_value=np.nan, copy=True)
         except (TypeError, ValueError):
             pass
     for name, series in block.items():
@@ -242,7 +244,7 @@ def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.f
                 "if the face was not found."
             )
         block[str(name)] = numbers
-    return block.to_numpy(dtype=np.float32, na_value=np.nan)
+    return block.to_numpy(dtype=np.float32, na_value=np.nan, copy=True)
 
 
 def _describe_missing(missing: list[str], wanted: list[str], present: list[str]) -> str:
