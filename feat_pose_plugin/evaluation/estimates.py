@@ -1,0 +1,95 @@
+"""What a backend says of faces, and which of them can be measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from feat_pose_plugin.backend import FrameSize, PoseBackend, pose_block
+from feat_pose_plugin.errors import EvaluationError
+from feat_pose_plugin.evaluation.reference import Reference
+from feat_pose_plugin.geometry import rotvec_to_matrix
+from feat_pose_plugin.landmarks import (
+    Landmarks,
+    LandmarkTypeChoice,
+    read_landmarks,
+    usable_rows,
+)
+from feat_pose_plugin.registry import get_pose_backend
+
+# Papers score the faces of AFLW2000-3D whose three angles lie within.
+LARGEST_ANGLE_DEG = 99.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The faces of a reference that can be measured.
+
+    Attributes:
+        rows: ``[m]`` which faces of the reference these are.
+        estimated: ``[m, 3, 3]`` float64 estimated rotations, img2pose's camera axes and zero.
+        left_out: How many faces are left out for which reason; each face counts once.
+    """
+
+    rows: NDArray[np.intp]
+    estimated: Tensor
+    left_out: dict[str, int]
+
+
+def measure(
+    backend: str | PoseBackend, reference: Reference, landmark_type: LandmarkTypeChoice
+) -> Measured:
+    """Estimate the faces of a reference and set aside those that cannot be measured.
+
+    Raises:
+        EvaluationError: No face is left.
+    """
+    landmarks = reference.landmarks
+    if landmark_type != "auto":
+        landmarks = read_landmarks(landmarks.points, landmark_type)
+    rotation = estimate_rotations(backend, landmarks, reference.frame_size)
+    reasons = {
+        "landmarks missing": ~usable_rows(landmarks.points),
+        "reference missing": ~reference.rotation.isfinite().flatten(1).all(dim=1),
+        f"reference beyond {LARGEST_ANGLE_DEG:g} degrees": (
+            reference.angles_deg.abs() > LARGEST_ANGLE_DEG
+        ).any(dim=1),
+        "no estimate": ~rotation.isfinite().flatten(1).all(dim=1),
+    }
+    kept = torch.ones(len(rotation), dtype=torch.bool)
+    left_out = {}
+    for reason, rows in reasons.items():
+        left_out[reason] = int((kept & rows).sum())
+        kept &= ~rows
+    if not kept.any():
+        raise EvaluationError(
+            f"none of the {len(kept)} faces of {reference.name} can be measured: {left_out}."
+        )
+    return Measured(np.flatnonzero(kept.numpy()), rotation[kept], left_out)
+
+
+def estimate_rotations(
+    backend: str | PoseBackend,
+    landmarks: Landmarks,
+    frame_size: FrameSize | NDArray[np.int64] | None,
+) -> Tensor:
+    """``[n, 3, 3]`` float64 rotations in img2pose's camera axes; NaN where none is estimated."""
+    if isinstance(backend, str):
+        backend = get_pose_backend(backend)
+    count = len(landmarks.points)
+    rotvec = np.empty((count, 3))
+    sizes = np.broadcast_to((0, 0) if frame_size is None else frame_size, (count, 2))
+    for size in np.unique(sizes, axis=0):
+        rows = (sizes == size).all(axis=1)
+        block = pose_block(
+            backend,
+            Landmarks(landmarks.points[rows], landmarks.is_3d[rows]),
+            frame_size=(int(size[0]), int(size[1])) if size.all() else None,
+            convention="img2pose",
+        )
+        rotvec[rows] = block.iloc[:, :3]
+    return rotvec_to_matrix(torch.from_numpy(rotvec))

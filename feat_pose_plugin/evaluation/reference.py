@@ -1,0 +1,235 @@
+"""Faces with a known pose: what a backend is measured against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from feat_pose_plugin.backend import FrameSize
+from feat_pose_plugin.errors import EvaluationError, TableError
+from feat_pose_plugin.evaluation.angles import angles_of
+from feat_pose_plugin.evaluation.files import as_doubles, as_frame_size, read_arrays
+from feat_pose_plugin.geometry import geodesic_angle
+from feat_pose_plugin.landmarks import Landmarks, outer_eye_distance, read_landmarks
+
+# Published angles and matrices of one face may differ by rounding, not by a convention.
+_MOST_DISAGREEMENT_DEG = 0.5
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Faces with a known pose.
+
+    Attributes:
+        name: What reports call the set.
+        landmarks: The landmarks of n faces.
+        rotation: ``[n, 3, 3]`` float64 rotations in img2pose's camera axes (x right, y down, z
+            away from the camera), from the head's zero of ``convention``. NaN where not known.
+        convention: ``"300w-lp"``, ``"feat"`` or ``"img2pose"``.
+        published_deg: ``[n, 3]`` angles about x, y and z as the source states them, degrees;
+            those of ``rotation`` if None. They differ where a source has |yaw| above 90 degrees.
+        frame_size: Height and width of the video frames in pixels: one pair, or ``[n, 2]`` with
+            zeros where not known.
+        groups: ``[n]`` values that are equal for faces that belong together (frames of one
+            video): bootstrap draws them together. Each face on its own if None.
+    """
+
+    name: str
+    landmarks: Landmarks
+    rotation: Tensor
+    convention: str
+    published_deg: Tensor | None = None
+    frame_size: FrameSize | NDArray[np.int64] | None = None
+    groups: NDArray[np.generic] | None = None
+
+    def __post_init__(self) -> None:
+        faces = len(self.landmarks.points)
+        _check_rotation(self.name, self.rotation, faces)
+        if self.published_deg is not None:
+            _check_published(self.name, self.published_deg, self.rotation, self.convention)
+        if not (self.frame_size is None or np.shape(self.frame_size) in ((2,), (faces, 2))):
+            raise EvaluationError(
+                f"frame_size of {self.name} has shape {list(np.shape(self.frame_size))}, expected "
+                f"[2] or [{faces}, 2]: height and width in pixels."
+            )
+        if self.groups is not None and self.groups.shape != (faces,):
+            raise EvaluationError(
+                f"groups of {self.name} have shape {list(self.groups.shape)}, expected [{faces}]: "
+                "one value for each face."
+            )
+
+    @property
+    def angles_deg(self) -> Tensor:
+        """``[n, 3]`` angles about x, y and z in degrees, as published if they are."""
+        if self.published_deg is not None:
+            return self.published_deg
+        return angles_of(self.convention).from_matrix(self.rotation)
+
+
+def read_reference(
+    path: str | Path,
+    *,
+    landmarks: str = "landmarks",
+    convention: str = "300w-lp",
+    groups: str | None = None,
+) -> Reference:
+    """Read faces with a known pose from an NPZ file or from a table.
+
+    An NPZ file holds ``rotation`` [n, 3, 3] in the axes of 300W-LP (x right, y up, z towards the
+    camera), landmarks in any layout of :func:`~feat_pose_plugin.landmarks.read_landmarks`, and, if
+    it likes, ``pitch_yaw_roll_deg`` [n, 3] and ``frame_size`` [2] (height, width). A table (CSV or
+    Parquet by suffix) holds landmark columns and the angles: ``Pitch, Roll, Yaw`` in the
+    convention's unit, or, in convention ``img2pose``, ``rx, ry, rz`` in radians; if it likes,
+    ``FrameHeight`` and ``FrameWidth``. Spaces around column names are ignored.
+
+    Args:
+        path: ``*.npz``, ``*.csv`` or ``*.parquet``.
+        landmarks: Which array of an NPZ file holds the landmarks.
+        convention: The convention of a table's angles. An NPZ file is always ``"300w-lp"``.
+        groups: Array or column whose equal values say which faces belong together.
+
+    Returns:
+        The faces, in the order of the file.
+
+    Raises:
+        TableError: The file cannot be read, or its suffix is unknown.
+        EvaluationError: The reference pose is missing or malformed.
+        LandmarkError: The landmarks are missing or malformed.
+        ConventionError: The convention is unknown, or has no angles to read.
+    """
+    path = Path(path)
+    if path.suffix == ".npz":
+        return _read_npz(path, landmarks, convention, groups)
+    return _read_table(path, convention, groups)
+
+
+def with_noise(reference: Reference, percent: float, *, seed: int = 0) -> Reference:
+    """The same faces with normal noise on each coordinate of each landmark.
+
+    Args:
+        reference: The faces.
+        percent: Standard deviation in percent of the distance of the outer eye corners.
+        seed: Of the noise; equal seeds give equal landmarks.
+
+    Returns:
+        A reference whose name says what was added.
+    """
+    points = reference.landmarks.points
+    noise = torch.randn(points.shape, generator=torch.Generator().manual_seed(seed))
+    scale = percent / 100 * outer_eye_distance(points)[:, None, None]
+    noisy = Landmarks(points + scale * noise.to(points), reference.landmarks.is_3d)
+    return replace(reference, name=f"{reference.name}, {percent:g} % noise", landmarks=noisy)
+
+
+def _read_npz(path: Path, landmarks: str, convention: str, groups: str | None) -> Reference:
+    if convention != "300w-lp":
+        raise EvaluationError(
+            f"{path}: the rotations of an NPZ file are those of '300w-lp', not of {convention!r}. "
+            "Leave the convention out, or pass a table."
+        )
+    required = [landmarks, "rotation", *([groups] if groups else [])]
+    arrays = read_arrays(path, required, ["pitch_yaw_roll_deg", "frame_size"])
+    flip = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)
+    rotation = as_doubles(path, "rotation", arrays["rotation"], 3, 3)
+    published = arrays.get("pitch_yaw_roll_deg")
+    size = arrays.get("frame_size")
+    return Reference(
+        name=f"{path.name}, {landmarks}",
+        landmarks=read_landmarks(arrays[landmarks]),
+        rotation=flip[:, None] * rotation * flip,
+        convention=convention,
+        published_deg=None
+        if published is None
+        else as_doubles(path, "pitch_yaw_roll_deg", published, 3),
+        frame_size=None if size is None else as_frame_size(path, size),
+        groups=arrays[groups] if groups else None,
+    )
+
+
+def _read_table(path: Path, convention: str, groups: str | None) -> Reference:
+    angles = angles_of(convention)
+    if path.suffix not in (".csv", ".parquet"):
+        raise TableError(f"{path} is none of *.npz, *.csv and *.parquet.")
+    try:
+        table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise TableError(f"{path} cannot be read: {error}.") from error
+    table = table.rename(columns=str.strip)
+    names = angles.names if set(angles.names) <= set(table.columns) else angles.columns
+    units = angles.to_radians * 180 / torch.pi
+    degrees = _numbers(path, table, names) * units
+    sizes = ("FrameHeight", "FrameWidth")
+    known = set(sizes) <= set(table.columns)
+    if groups is not None and groups not in table.columns:
+        raise EvaluationError(
+            f"{path} has no column {groups!r} to group faces by. Its columns that are no "
+            f"landmarks: {_other_columns(table)}."
+        )
+    return Reference(
+        name=path.name,
+        landmarks=read_landmarks(table),
+        rotation=angles.to_matrix(degrees),
+        convention=convention,
+        published_deg=degrees,
+        frame_size=_numbers(path, table, sizes).nan_to_num(0).numpy().astype(int)
+        if known
+        else None,
+        groups=table[groups].to_numpy() if groups else None,
+    )
+
+
+def _numbers(path: Path, table: pd.DataFrame, columns: tuple[str, ...]) -> Tensor:
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise EvaluationError(
+            f"{path} has no column {', '.join(map(repr, missing))} with the reference pose. Its "
+            f"columns that are no landmarks: {_other_columns(table)}."
+        )
+    try:
+        return torch.tensor(table[list(columns)].to_numpy(np.float64, na_value=np.nan))
+    except (TypeError, ValueError) as error:
+        raise EvaluationError(
+            f"{path}: columns {', '.join(columns)} hold something that is no number: {error}. "
+            "Correct it, or leave the cell empty where the pose is not known."
+        ) from error
+
+
+def _other_columns(table: pd.DataFrame) -> str:
+    return ", ".join(repr(name) for name in table.columns if not name.rpartition("_")[2].isdigit())
+
+
+def _check_rotation(name: str, rotation: Tensor, faces: int) -> None:
+    if rotation.shape != (faces, 3, 3) or rotation.dtype != torch.float64:
+        raise EvaluationError(
+            f"the reference rotations of {name} are {rotation.dtype} of shape "
+            f"{list(rotation.shape)}; expected torch.float64 of shape {[faces, 3, 3]}, one for "
+            "each face."
+        )
+    known = rotation.isfinite().flatten(1).all(dim=1)
+    identity = torch.eye(3, dtype=torch.float64)
+    off = (rotation @ rotation.mT - identity).abs().flatten(1).amax(dim=1)
+    wrong = known & ~((off < 1e-3) & (torch.linalg.det(rotation.nan_to_num(0)) > 0))
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        raise EvaluationError(
+            f"the reference of face {row} of {name} is no rotation matrix: "
+            f"{rotation[row].tolist()}."
+        )
+
+
+def _check_published(name: str, degrees: Tensor, rotation: Tensor, convention: str) -> None:
+    apart = geodesic_angle(angles_of(convention).to_matrix(degrees), rotation).rad2deg()
+    wrong = apart > _MOST_DISAGREEMENT_DEG
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        raise EvaluationError(
+            f"the reference angles {degrees[row].tolist()} of face {row} of {name} are "
+            f"{float(apart[row]):.1f} degrees away from its reference rotation. One of them is in "
+            f"another convention than {convention!r}."
+        )

