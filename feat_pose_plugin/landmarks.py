@@ -234,7 +234,8 @@ def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.f
         except (TypeError, ValueError):
             pass
     for name, series in block.items():
-        numbers = pd.to_numeric(series, errors="coerce")
+        # As objects, because in an Arrow column the NaN of a text does not count as missing.
+        numbers = pd.to_numeric(series.astype(object), errors="coerce")
         bad = numbers.isna() & series.notna()
         if bad.any():
             row = int(np.flatnonzero(bad.to_numpy())[0])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,15 +181,17 @@ def _field(
 def _six_numbers(path: Path, fields: Mapping[str, object], key: str) -> Tensor:
     values = cast("list[object]", _field(path, fields, key, list))
     sound = len(values) == OUTPUTS and all(
-        isinstance(value, (int, float)) and not isinstance(value, bool) for value in values
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and abs(value) <= torch.finfo(torch.float32).max
+        for value in values
     )
-    numbers = torch.tensor(values if sound else [math.nan], dtype=torch.float64).float()
-    if not numbers.isfinite().all():
+    if not sound:
         raise WeightsError(
             f"{path.with_suffix('.json')}: output_normalization.{key} is {str(values)[:200]}; "
             f"expected {OUTPUTS} finite numbers."
         )
-    return numbers
+    return torch.tensor(values, dtype=torch.float32)
 
 
 def _verify_shapes(path: Path, found: Mapping[str, tuple[int, ...]], model: PoseMLP) -> None:
