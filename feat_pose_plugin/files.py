@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,13 +25,9 @@ def write_whole(path: Path) -> Iterator[Path]:
     Raises:
         OSError: The folder does not exist or cannot be written, or the disk is full.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    part = Path(name)
+    part = path.with_name(f".{path.stem}.{secrets.token_hex(8)}{path.suffix}")
+    part.touch(exist_ok=False)
     try:
-        umask = os.umask(0)
-        os.umask(umask)
-        os.fchmod(handle, 0o666 & ~umask)  # mkstemp makes files for their owner alone
-        os.close(handle)
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())

@@ -1,0 +1,98 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from feat_pose_plugin.files import write_whole
+
+
+def test_file_appears_when_the_block_ends_and_not_before(tmp_path):
+    path = tmp_path / "pose.csv"
+    with write_whole(path) as part:
+        part.write_text("whole")
+        assert not path.exists()
+        assert part.suffix == path.suffix
+        assert part.parent == path.parent
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("before", [None, "old"])
+def test_error_in_the_block_leaves_all_as_it_was(error, before, tmp_path):
+    path = tmp_path / "pose.csv"
+    if before is not None:
+        path.write_text(before)
+    with pytest.raises(error), write_whole(path) as part:  # noqa: PT012
+        part.write_text("half")
+        raise error
+    assert [file.read_text() for file in tmp_path.iterdir()] == ([before] if before else [])
+
+
+def test_existing_file_is_replaced_in_one_step(tmp_path):
+    path = tmp_path / "pose.csv"
+    path.write_text("old")
+    with path.open() as reader, write_whole(path) as part:
+        part.write_text("new")
+        assert path.read_text() == "old"
+        reader_sees = reader.read()
+    assert reader_sees == "old"
+    assert path.read_text() == "new"
+
+
+def test_folder_that_does_not_exist(tmp_path):
+    with pytest.raises(FileNotFoundError), write_whole(tmp_path / "nowhere" / "pose.csv"):
+        raise AssertionError("the block must not run")
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path):
+    plain, whole = tmp_path / "plain", tmp_path / "whole"
+    plain.touch()
+    with write_whole(whole):
+        pass
+    assert stat.S_IMODE(whole.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_file_beyond_the_allowed_size_leaves_nothing(tmp_path):
+    # A process may write 4096 bytes to a file: the disk is full, for all it can tell.
+    script = f"""
+import resource, signal
+from pathlib import Path
+from feat_pose_plugin.files import write_whole
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+with write_whole(Path({str(tmp_path / "pose.csv")!r})) as part:
+    part.write_bytes(bytes(10_000))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert run.returncode != 0
+    assert "File too large" in run.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_writers_leave_one_whole_file(tmp_path):
+    path = tmp_path / "pose.csv"
+    start = threading.Barrier(8)
+
+    def write(letter):
+        start.wait()
+        for _ in range(20):
+            with write_whole(path) as part:
+                part.write_text(letter * 10_000)
+
+    writers = [threading.Thread(target=write, args=(letter,)) for letter in "abcdefgh"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    text = path.read_text()
+    assert text == text[0] * 10_000
+    assert list(tmp_path.iterdir()) == [path]
