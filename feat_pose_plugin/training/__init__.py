@@ -1,0 +1,1 @@
+"""Training of the shared network: on synthetic faces, or from a teacher's tables."""
