@@ -224,6 +224,11 @@ def _check_rotation(name: str, rotation: Tensor, faces: int) -> None:
 
 
 def _check_published(name: str, degrees: Tensor, rotation: Tensor, convention: str) -> None:
+    if degrees.shape != (len(rotation), 3):
+        raise EvaluationError(
+            f"the reference angles of {name} have shape {list(degrees.shape)}, expected "
+            f"{[len(rotation), 3]}."
+        )
     apart = geodesic_angle(angles_of(convention).to_matrix(degrees), rotation).rad2deg()
     wrong = apart > _MOST_DISAGREEMENT_DEG
     if wrong.any():
