@@ -350,6 +350,8 @@ def test_a_third_of_wild_faces_does_not_carry_the_constant_away() -> None:
     found = fit(known, Rotation.from_matrix(wild))
     apart = (found_rotation(found) * constant.inv()).magnitude()
     assert np.rad2deg(apart) < 0.5
+    rest = (found_rotation(found).inv() * Rotation.from_matrix(wild).inv() * known).as_rotvec()
+    np.testing.assert_allclose(np.median(rest, axis=0), 0, atol=1e-9)
 
 
 def found_rotation(zero: HeadZero) -> Rotation:

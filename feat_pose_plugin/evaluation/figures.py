@@ -78,6 +78,10 @@ class Evaluation:
                 f"{value:.2f} [{low:.2f}, {high:.2f}]" if math.isfinite(value) else ""
                 for value, low, high in self.figures[columns].to_numpy()
             ]
+        stages = [
+            f"{stage}\n{part.droplevel('stage').to_string()}\n"
+            for stage, part in table.groupby(level="stage", sort=False)
+        ]
         left_out = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
         return "\n".join(
             [
@@ -86,8 +90,7 @@ class Evaluation:
                 f"Mean absolute and geodesic errors in degrees, angles of {self.convention!r}, "
                 f"{INTERVAL:.0%} intervals of {self.draws} draws of faces (seed {self.seed})",
                 "",
-                table.to_string(),
-                "",
+                *stages,
                 f"The constant, fitted on {self.fitted_on}:",
                 self.constant.to_string(),
             ]
