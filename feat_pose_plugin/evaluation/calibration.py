@@ -40,7 +40,8 @@ class HeadZero:
     @property
     def rotation(self) -> Tensor:
         """``[3, 3]`` float64 rotation matrix of C."""
-        return rotvec_to_matrix(torch.tensor(self.rotation_vector_deg).double().deg2rad())
+        degrees = torch.tensor(self.rotation_vector_deg, dtype=torch.float64)
+        return rotvec_to_matrix(degrees.deg2rad())
 
     def to_dict(self) -> dict[str, object]:
         """The attributes, ready for JSON."""
