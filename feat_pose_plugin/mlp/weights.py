@@ -22,6 +22,7 @@ PATH_VARIABLE = "FEAT_POSE_MLP_PATH"
 _BUNDLED = Path(__file__).parent.parent / "weights"
 
 _lock = threading.Lock()
+_hub_lock = threading.Lock()  # of its own: a hub out of reach takes half a minute
 _checkpoints: dict[Path, Checkpoint] = {}
 _networks: dict[tuple[Path, torch.device], Network] = {}
 _hub_failures: dict[str, str] = {}
@@ -95,22 +96,12 @@ def find_official(cache_dir: str | Path | None = None) -> Path:
     Raises:
         WeightsNotFoundError: All places tried, and the three ways out.
     """
-    tried: list[str] = []
-    for place, path in _local_places():
-        if path.is_file() and path.with_suffix(".json").is_file():
-            return path
-        missing = path.with_suffix(".json") if path.is_file() else path
-        tried.append(f"{place}: {missing} does not exist")
-        if place == PATH_VARIABLE:
-            warnings.warn(
-                f"{PATH_VARIABLE} names {path}, but {missing} does not exist; looking elsewhere "
-                "for the official weights.",
-                stacklevel=2,
-            )
-    if not os.environ.get(PATH_VARIABLE):
-        tried.insert(0, f"{PATH_VARIABLE}: not set")
-    found = _from_hub(cache_dir, tried)
+    named = os.environ.get(PATH_VARIABLE)
+    tried = [] if named else [f"{PATH_VARIABLE}: not set"]
+    found = _from_files(named, tried) or _from_hub(cache_dir, tried)
     if found is not None:
+        if named and tried:
+            warnings.warn(f"{tried[0]}. Taking {found} instead.", stacklevel=2)
         return found
     raise WeightsNotFoundError(
         "py-feat's official pose weights are not to be had. Tried:\n"
@@ -130,38 +121,47 @@ def _feat_folder() -> Path | None:
     return Path(spec.origin).parent if spec is not None and spec.origin else None
 
 
-def _local_places() -> list[tuple[str, Path]]:
-    places = []
-    named = os.environ.get(PATH_VARIABLE)
-    if named:
-        places.append((PATH_VARIABLE, Path(named).absolute()))
+def _from_files(named: str | None, tried: list[str]) -> Path | None:
+    """The weights at a path that is known; None adds to ``tried`` where they are not."""
+    places = [(PATH_VARIABLE, Path(named).absolute())] if named else []
     feat = _feat_folder()
     if feat is not None:
-        models = feat.parent / "models" / f"{OFFICIAL_NAME}.safetensors"
-        places.append(("models folder", models))
-    return places
+        places.append(("models folder", feat.parent / "models" / f"{OFFICIAL_NAME}.safetensors"))
+    for place, path in places:
+        missing = [file for file in (path, path.with_suffix(".json")) if not file.is_file()]
+        if not missing:
+            return path
+        tried.append(f"{place}: {missing[0]} does not exist")
+    return None
 
 
 def _from_hub(cache_dir: str | Path | None, tried: list[str]) -> Path | None:
     """The weights out of a hub cache or off the hub; None adds to ``tried`` why not."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.constants import HF_HUB_CACHE, HF_HUB_OFFLINE
 
     files = (f"{OFFICIAL_NAME}.safetensors", f"{OFFICIAL_NAME}.json")
     feat = _feat_folder()
-    caches = [cache_dir, feat / "resources"] if feat is not None else [cache_dir]
+    caches = [Path(cache_dir or HF_HUB_CACHE), *([feat / "resources"] if feat is not None else [])]
     for cache in caches:
         cached = [try_to_load_from_cache(OFFICIAL_REPOSITORY, file, cache) for file in files]
         if all(isinstance(path, str) for path in cached):
             return Path(str(cached[0]))
-    failure = _hub_failures.get(str(cache_dir))
-    if failure is None:
-        try:
-            weights, _ = (
-                hf_hub_download(OFFICIAL_REPOSITORY, file, cache_dir=cache_dir) for file in files
-            )
-            return Path(weights)
-        except Exception as error:  # what the client raises differs by version and transport
-            failure = f"{type(error).__name__}: {error}"
-            _hub_failures[str(cache_dir)] = failure
+        tried.append(f"hub cache {cache}: {OFFICIAL_REPOSITORY} is not there")
+    with _hub_lock:
+        failure = _hub_failures.get(str(cache_dir))
+        if HF_HUB_OFFLINE:
+            failure = "not asked, HF_HUB_OFFLINE is set"
+        elif failure is None:
+            try:
+                weights, _ = (
+                    hf_hub_download(OFFICIAL_REPOSITORY, file, cache_dir=cache_dir)
+                    for file in files
+                )
+                return Path(weights)
+            except Exception as error:  # what the client raises differs by version and transport
+                cause = error.__cause__ or error  # the client hides the cause behind advice
+                failure = f"{type(cause).__name__}: {cause}"
+                _hub_failures[str(cache_dir)] = failure
     tried.append(f"hub repository {OFFICIAL_REPOSITORY}: {failure}")
     return None
