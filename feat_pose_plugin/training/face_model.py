@@ -27,10 +27,11 @@ IDENTITIES = 100
 HEAD_VERTICES = 11248
 
 # The jaw band: what can form the outline of the lower face in some view. It reaches forward over
-# the cheeks (the outline of a turned head's far side), back over the angle of the jaw, which lies
-# behind the Multi-PIE points, and stops short of ears and throat, and of nose and lips.
+# the cheeks (the outline of a turned head's far side), back to the ears, and stops short of throat,
+# nose and lips.
 BAND_REACH_CM = 4.0
-BAND_BEHIND_CM = (0.7, 2.2)  # under the chin, at the angle of the jaw and above
+BAND_BEHIND_CM = 0.7
+BAND_BEHIND_EAR_CM = 2.2
 BAND_BELOW_CM = 0.6
 BAND_SPACING_CM = 0.8
 BAND_CLEARANCE_CM = 1.5
@@ -44,12 +45,16 @@ class FaceModel:
 
     Attributes:
         mean: ``[N, 3]`` float32, centimetres.
+        band_edge: ``[N - 68]`` float32 cm behind the line of the Multi-PIE jaw points at which
+            the back edge of the outline must lie, at the ear, for a vertex of the band to be part
+            of it; -inf from the chin to the angle of the jaw, where the edge is fixed.
         identity: ``[I, N, 3]`` offsets for one standard deviation of each shape coefficient.
         expression: ``[E, N, 3]`` offsets for each expression in full.
         sha256: Hash of the values above, hexadecimal; the same for either source of the model.
     """
 
     mean: Tensor
+    band_edge: Tensor
     identity: Tensor
     expression: Tensor
     sha256: str
@@ -73,10 +78,11 @@ def read_face_model(path: Path) -> FaceModel:
         neutral, identity, expression, landmarks = (
             _read_obj_folder(path) if path.is_dir() else _read_npz(path)
         )
-        rows = np.concatenate([landmarks, jaw_band(neutral, landmarks)])
+        band, edge = jaw_band(neutral, landmarks)
+        rows = np.concatenate([landmarks, band])
         parts = [
             np.ascontiguousarray(part, dtype=np.float32)
-            for part in (neutral[rows], identity[:, rows], expression[:, rows])
+            for part in (neutral[rows], edge, identity[:, rows], expression[:, rows])
         ]
     except (OSError, BadZipFile, KeyError, ValueError, IndexError) as error:
         raise TrainingError(
@@ -88,7 +94,9 @@ def read_face_model(path: Path) -> FaceModel:
     return FaceModel(*map(torch.from_numpy, parts), digest)  # type: ignore[call-arg,arg-type]
 
 
-def jaw_band(neutral: NDArray[np.float32], landmarks: NDArray[np.int64]) -> NDArray[np.int64]:
+def jaw_band(
+    neutral: NDArray[np.float32], landmarks: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The vertices that can form the outline of the lower face.
 
     Args:
@@ -97,15 +105,19 @@ def jaw_band(neutral: NDArray[np.float32], landmarks: NDArray[np.int64]) -> NDAr
 
     Returns:
         Indices of vertices near the line through jaw points 0-16, thinned to
-        :data:`BAND_SPACING_CM`.
+        :data:`BAND_SPACING_CM`, and their :attr:`FaceModel.band_edge`.
     """
     jaw, inner = neutral[landmarks[:17]], neutral[landmarks[27:]]
     line = _subdivide(jaw)
     offset = neutral[:, None] - line
     nearest = np.linalg.norm(offset, axis=2).argmin(axis=1)
     offset = offset[np.arange(len(neutral)), nearest]
-    from_chin = np.abs(nearest / (len(line) - 1) - 0.5) * 16  # in jaw points
-    behind = np.interp(from_chin, (1, 3), BAND_BEHIND_CM)
+    # From 0 at the angle of the jaw (four points from the chin) to 1 at the ear (eight).
+    height = np.interp(np.abs(nearest / (len(line) - 1) - 0.5) * 16, (4, 8), (0, 1))
+    behind = height * BAND_BEHIND_EAR_CM + (1 - height) * BAND_BEHIND_CM
+    with np.errstate(divide="ignore", invalid="ignore"):
+        edge = -(offset[:, 2] + (1 - height) * BAND_BEHIND_CM) / height
+    edge = np.where(height > 0, edge, -np.inf)
     clearance = np.linalg.norm(neutral[:, None] - inner, axis=2).min(axis=1)
     wanted = (
         (np.linalg.norm(offset, axis=1) < BAND_REACH_CM)
@@ -118,7 +130,7 @@ def jaw_band(neutral: NDArray[np.float32], landmarks: NDArray[np.int64]) -> NDAr
         gaps = np.linalg.norm(neutral[kept] - neutral[vertex], axis=1)
         if gaps.size == 0 or gaps.min() > BAND_SPACING_CM:
             kept.append(int(vertex))
-    return np.array(kept, dtype=np.int64)
+    return np.array(kept, dtype=np.int64), edge[kept].astype(np.float32)
 
 
 def _subdivide(line: NDArray[np.float32], pieces: int = 8) -> NDArray[np.float32]:

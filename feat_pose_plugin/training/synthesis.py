@@ -66,7 +66,13 @@ class Synthesis:
     contour_share: float = 0.25
     fixed_contour_share: float = 0.375
     contour_start_cm: tuple[float, float] = (-1.2, 1.0)  # above the landmarks at the ears
+    # Back edge of the contour at the ear, behind Multi-PIE's points: hair hides what lies there.
+    contour_edge_cm: tuple[float, float] = (-2.5, 0.7)
+    fixed_contour_edge_cm: tuple[float, float] = (0.0, 2.2)
     fixed_contour_pitch_sd_deg: float = 12.0  # from where the fixed contour is seen
+    # How far 3D landmarks put the two jaw points at each ear behind Multi-PIE's. Those of
+    # img2pose's reference are 2.5 and 4.3 cm behind ICT-FaceKit's.
+    ear_back_cm: tuple[float, float] = (0.0, 4.5)
 
     # Habits of annotation
     group_shift_sd: float = 0.02  # inter-ocular distances, in the picture
@@ -74,8 +80,8 @@ class Synthesis:
     group_depth_sd_cm: float = 0.25  # along the head's z axis
     jaw_slide_sd: float = 0.15  # of the gap between two jaw points, along the jaw, smooth
     jaw_lower: tuple[float, float] = (0.0, 0.0)  # inter-ocular distances, in full at the chin
-    # Lag: inner points that follow a turned head too little. At 50 degrees of yaw, towards the
-    # near side, in inter-ocular distances; grows with the cube of the sine.
+    # Lag: inner points of the far side that do not follow a turned head. Mean shift at 40 degrees
+    # of yaw, towards the near side, in inter-ocular distances; grows with the sine.
     brow_lag: float = 0.0
     nose_lag: float = 0.0
     eye_lag: float = 0.0
@@ -139,7 +145,10 @@ def synthesize(
     seen_from = rotvec_to_matrix(torch.nn.functional.pad(pitch, (0, 2)))
     seen_from = seen_from[fixed]
     seen, seen_band = (part[fixed] @ seen_from.mT for part in (points, band))
-    points[fixed, :JAW] = _contour(seen, seen_band, start[fixed]) @ seen_from
+    fixed_edge = draw.uniform(*recipe.fixed_contour_edge_cm, 1)
+    members = face.band_edge <= fixed_edge[fixed]
+    points[fixed, :JAW] = _contour(seen, seen_band, members, start[fixed]) @ seen_from
+    points[:, :JAW] += _ear_back(draw.uniform(*recipe.ear_back_cm))
     depth = draw.normal(recipe.group_depth_sd_cm, len(GROUPS))
     points = points + torch.nn.functional.pad(_by_group(depth)[..., None], (2, 0))
 
@@ -156,7 +165,10 @@ def synthesize(
 
     upright = _upright(rotation)
     image, band_image = image @ upright.mT, band_image @ upright.mT
-    image[sliding, :JAW] = _contour(image[sliding], band_image[sliding], start[sliding] / unit)
+    members = face.band_edge <= draw.uniform(*recipe.contour_edge_cm, 1)[sliding]
+    image[sliding, :JAW] = _contour(
+        image[sliding], band_image[sliding], members, start[sliding] / unit
+    )
     image = _habits(image, rotation, recipe, draw)
     return image @ upright, matrix_to_rotvec(rotation)
 
@@ -212,7 +224,16 @@ def _upright(rotation: Tensor) -> Tensor:
     return torch.stack([right, down], dim=1)
 
 
-def _contour(points: Tensor, band: Tensor, start: Tensor) -> Tensor:
+def _ear_back(amount: Tensor) -> Tensor:
+    """``[B, 17, 3]`` shift of the jaw points at the ears, back and outwards along the head."""
+    share = ((2.5 - torch.arange(CHIN)) / 1.5).clamp(0, 1)
+    share = torch.cat([share, torch.zeros(1), share.flip(0)])
+    side = (torch.arange(JAW) - CHIN).sign()  # the subject's right is left in the picture
+    direction = torch.stack([0.18 * side, torch.zeros(JAW), torch.ones(JAW)], dim=1)
+    return amount[:, None, None] * share[:, None] * direction
+
+
+def _contour(points: Tensor, band: Tensor, members: Tensor, start: Tensor) -> Tensor:
     """Seventeen points at equal arcs along the outline of the lower face, ear to chin to ear.
 
     The outline is the hull of the jaw band in the picture (first two coordinates), cut at
@@ -221,6 +242,7 @@ def _contour(points: Tensor, band: Tensor, start: Tensor) -> Tensor:
     Args:
         points: ``[B, 68, D]`` landmarks, x right and y down.
         band: ``[B, V, D]`` vertices of the jaw band.
+        members: ``[B, V]`` bool, which of them may be part of the outline.
         start: ``[B, 1]`` height above the ears.
 
     Returns:
@@ -229,7 +251,8 @@ def _contour(points: Tensor, band: Tensor, start: Tensor) -> Tensor:
     # From up and right in the picture, through down, to up and left.
     angle = torch.linspace(-0.25 * math.pi, 1.25 * math.pi, _DIRECTIONS)
     directions = torch.stack([angle.cos(), angle.sin()])
-    extreme = (directions.mT @ band[..., :2].mT).argmax(dim=2)
+    outside = torch.where(members, 0.0, -torch.inf)[:, None]
+    extreme = (directions.mT @ band[..., :2].mT + outside).argmax(dim=2)
     hull = band.gather(1, extreme[..., None].expand(-1, -1, band.shape[-1]))
     from_chin = torch.linalg.vector_norm(hull[..., :2] - points[:, CHIN, None, :2], dim=-1)
     chin = from_chin.argmin(dim=1, keepdim=True)
@@ -294,7 +317,7 @@ def _lag(rotation: Tensor, recipe: Synthesis, draw: _Draw) -> Tensor:
     # The face looks along the head's -z axis; where it looks right in the picture, the near side
     # is on the left.
     sine = -rotation[:, 0, 2]
-    growth = (sine / math.sin(math.radians(50))) ** 3
+    growth = sine / math.sin(math.radians(40))
     far_is_left = sine < 0
     shift = torch.zeros(len(rotation), LANDMARKS, 2)
     for size, on_the_left, on_the_right in (

@@ -1,0 +1,415 @@
+"""Distillation: a network that answers as a teacher does, by py-feat's own recipe.
+
+A clip is a table with 68 landmarks and a teacher's six pose columns in each row, as py-feat writes
+one for a video. The recipe is that of py-feat's pose_mlp_v2, but for two points. Frames of one clip
+are never divided between training and validation: neighbouring frames are all but copies, and
+would make the validation error too small. And the last epoch is kept, not the one that validates
+best, so that the validation clips choose nothing.
+
+Millions of rows need little memory. A first pass turns the clips into a file of float32 rows, 568
+bytes each; training then reads that file, batch by batch, in random order. What grows with the
+rows in memory is their order, some 40 bytes each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+from torch.nn.functional import smooth_l1_loss
+from tqdm import tqdm
+
+from feat_pose_plugin.conventions import FEAT_FACEPOSE_COLUMNS_6D
+from feat_pose_plugin.errors import ConventionError, LandmarkError, TableError, TrainingError
+from feat_pose_plugin.landmarks import LANDMARKS, MIRROR_68, read_landmarks, usable_rows
+from feat_pose_plugin.mlp.checkpoint import write_checkpoint
+from feat_pose_plugin.mlp.model import FEATURES, OUTPUTS, PoseMLP, normalise
+from feat_pose_plugin.training.card import start_card
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# A row of the file: 68 x, 68 y (normalised), rx, ry, rz, tx, ty, tz (radians, units). The mirror
+# image of a face is the same row in another order, with some signs changed.
+_ROW = FEATURES + OUTPUTS
+_ROW_BYTES = 4 * _ROW
+_MIRROR_ORDER = [
+    *MIRROR_68,
+    *(LANDMARKS + landmark for landmark in MIRROR_68),
+    *range(FEATURES, _ROW),
+]
+_MIRROR_POSE = (1.0, -1.0, -1.0, -1.0, 1.0, 1.0)
+_MIRROR_SIGN = torch.tensor([-1.0] * LANDMARKS + [1.0] * LANDMARKS + [*_MIRROR_POSE])
+
+# Of each convention, the columns that hold rx, ry, rz, tx, ty, tz, and their signs.
+_TEACHERS: Mapping[str, tuple[list[int], list[int]]] = MappingProxyType(
+    {
+        "feat": ([0, 2, 1, 3, 4, 5], [-1, 1, -1, 1, 1, 1]),
+        "img2pose": ([0, 1, 2, 3, 4, 5], [1, 1, 1, 1, 1, 1]),
+    }
+)
+
+_CHUNK_ROWS = 4096
+_CONSTANT_STD = 1e-6  # radians or units; an axis that varies less never changes
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """Settings of a run; the defaults are py-feat's for its v2 network.
+
+    Attributes:
+        hidden: Units of each hidden layer.
+        layer_norm: True for v2 blocks, False for v1 blocks; see :class:`PoseMLP`.
+        dropout: Probability of dropping a hidden unit.
+        face_score_above: Rows are kept whose ``FaceScore`` is above this.
+        turned_below_deg: Rows are kept whose ``|rx|`` and ``|ry|`` are below this: larger ones are
+            slips of the teacher for the most part.
+        jitter_sd: Standard deviation of the normal noise on each coordinate in training, in
+            inter-ocular distances.
+        validation_share: Share of the clips to validate on; at least one on either side.
+        epochs: How often each row, and its mirror image, is seen.
+        batch: Rows a step.
+        learning_rate: Rate of AdamW at first; it falls to zero along a cosine.
+        weight_decay: Of AdamW.
+    """
+
+    hidden: tuple[int, ...] = (512, 256, 128)
+    layer_norm: bool = True
+    dropout: float = 0.15
+    face_score_above: float = 0.8
+    turned_below_deg: float = 75.0
+    jitter_sd: float = 0.015
+    validation_share: float = 0.1
+    epochs: int = 30
+    batch: int = 1024
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if not self.hidden or min(self.epochs, self.batch, *self.hidden) < 1:
+            raise TrainingError(
+                f"{self} trains nothing: epochs, batch and the units of each hidden layer must be "
+                "at least 1."
+            )
+        if not (0 <= self.dropout < 1 and 0 < self.validation_share < 1 and self.jitter_sd >= 0):
+            raise TrainingError(
+                f"{self} cannot be: dropout must be from 0 to below 1, validation_share between 0 "
+                "and 1, jitter_sd at least 0."
+            )
+
+
+RECIPES: Mapping[str, Distillation] = MappingProxyType(
+    {
+        "v1": Distillation(hidden=(256, 128, 64), layer_norm=False, dropout=0.0),
+        "v2": Distillation(),
+    }
+)
+"""Settings for each of py-feat's architectures."""
+
+
+class AxisErrors(NamedTuple):
+    """Mean absolute difference to the teacher, rotation in degrees, translation in its units."""
+
+    rx_deg: float
+    ry_deg: float
+    rz_deg: float
+    tx: float
+    ty: float
+    tz: float
+
+    def __str__(self) -> str:
+        rx, ry, rz, tx, ty, tz = (f"{error:.3f}" for error in self)
+        return f"rx {rx}, ry {ry}, rz {rz} degrees; tx {tx}, ty {ty}, tz {tz}"
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What a run did.
+
+    Attributes:
+        training_clips: The clips that were trained on.
+        validation_clips: The clips that were validated on. In neither are clips of which no row
+            could be kept, and second copies of a clip.
+        errors: On the validation clips after each epoch; the last are those of the weights written.
+    """
+
+    training_clips: tuple[Path, ...]
+    validation_clips: tuple[Path, ...]
+    errors: tuple[AxisErrors, ...]
+
+
+def train_distill(
+    clips: Sequence[Path],
+    output: Path,
+    *,
+    settings: Distillation | None = None,
+    convention: str = "feat",
+    seed: int = 0,
+    progress: bool = False,
+) -> Distilled:
+    """Train a network on a teacher's answers and write it as a checkpoint.
+
+    While it runs, a nameless file in the folder of the output holds the rows.
+
+    Args:
+        clips: Tables, CSV or Parquet by suffix, with landmarks of any layout that
+            :func:`~feat_pose_plugin.landmarks.read_landmarks` knows, ``FaceScore``, and the
+            teacher's ``Pitch, Roll, Yaw, X, Y, Z``. All frames of a video belong in one table.
+        output: The ``.safetensors`` file to write; the model card goes beside it.
+        settings: Network, filters and schedule; py-feat's for v2 if None. See :data:`RECIPES`.
+        convention: What the pose columns mean, ``"feat"`` or ``"img2pose"``. The network learns
+            ``rx, ry, rz, tx, ty, tz`` of ``img2pose`` either way.
+        seed: Everything random follows from it; the same clips then give the same file.
+        progress: Whether to show progress bars and print the errors of each epoch.
+
+    Returns:
+        The two sides of the split, and the errors of each epoch.
+
+    Raises:
+        TrainingError: A table lacks ``FaceScore`` or a pose column or has text there, fewer than
+            two clips have rows to keep, or the folder of the output cannot be written or is full.
+        TableError: A table cannot be read.
+        LandmarkError: A table has no landmarks, or part of them, or text among them.
+        ConventionError: The convention is another.
+    """
+    settings = settings or Distillation()
+    if convention not in _TEACHERS:
+        known = " or ".join(repr(known) for known in _TEACHERS)
+        raise ConventionError(f"a teacher's pose must be in {known}, got {convention!r}.")
+    try:
+        with TemporaryFile(dir=output.parent) as file, torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            kept = _write_rows(clips, file, settings, convention, progress)
+            sides = _split(kept, settings.validation_share)
+            values = np.memmap(file, np.float32, mode="r").reshape(-1, _ROW)
+            training, validation = (_Rows(values, kept.numbers(side)) for side in sides)
+            mean, std = _mean_and_std(training)
+            model = PoseMLP(settings.hidden, settings.dropout, settings.layer_norm)
+            errors = _fit(model, training, validation, mean, std, settings, progress)
+            card = start_card(output, settings, seed)
+            card["data"] = {
+                "teacher_convention": convention,
+                "training": {"clips": len(sides[0]), "rows": len(training)},
+                "validation": {"clips": len(sides[1]), "rows": len(validation)},
+                "rows_left_out": kept.left_out,
+                "sha256": kept.sha256,
+            }
+            card["figures"] = {"validation_error_by_epoch": [each._asdict() for each in errors]}
+            write_checkpoint(output, model, mean, std, card)
+    except TableError:
+        raise
+    except OSError as error:
+        raise TrainingError(
+            f"{output.parent} cannot be written to: {error}. Beside the checkpoint it has to hold "
+            "the rows to train on, 0.6 GB for each million; choose an output where there is room."
+        ) from error
+    return Distilled(*sides, tuple(errors))
+
+
+class _Kept(NamedTuple):
+    """The rows in the file, by clip, and how many were left out for which reason."""
+
+    rows_of: dict[Path, range]
+    left_out: dict[str, int]
+    sha256: str
+
+    def numbers(self, clips: Sequence[Path]) -> Tensor:
+        """``[n]`` the numbers of all rows of some clips."""
+        spans = [self.rows_of[clip] for clip in clips]
+        return torch.cat([torch.arange(span.start, span.stop) for span in spans])
+
+
+def _write_rows(
+    clips: Sequence[Path], file: IO[bytes], settings: Distillation, convention: str, progress: bool
+) -> _Kept:
+    """Append the rows of all clips that the filters keep to a file."""
+    rows_of: dict[Path, range] = {}
+    left_out = Counter(copy_of_another_clip=0)
+    digests: set[bytes] = set()
+    for clip in tqdm(clips, unit="clip", disable=not progress):
+        start, digest = file.tell(), hashlib.sha256()
+        for table in _read_chunks(clip):
+            rows, reasons = _select_rows(table, clip, settings, convention)
+            file.write(rows.tobytes())
+            digest.update(rows.tobytes())
+            left_out.update(reasons)
+        span = range(start // _ROW_BYTES, file.tell() // _ROW_BYTES)
+        if digest.digest() in digests:
+            left_out["copy_of_another_clip"] += len(span)
+            file.seek(start)
+            file.truncate()
+        elif span:
+            rows_of[clip] = span
+            digests.add(digest.digest())
+    file.flush()
+    kept = _Kept(rows_of, dict(left_out), hashlib.sha256(b"".join(sorted(digests))).hexdigest())
+    if progress:
+        rows_kept = file.tell() // _ROW_BYTES
+        tqdm.write(f"{rows_kept} rows of {len(rows_of)} clips; left out: {kept.left_out}")
+    return kept
+
+
+def _read_chunks(clip: Path) -> Iterator[pd.DataFrame]:
+    suffix = clip.suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise TableError(f"{clip} must end in .csv or .parquet to say its format.")
+    try:
+        if suffix == ".csv":
+            with pd.read_csv(clip, chunksize=_CHUNK_ROWS, low_memory=False) as chunks:
+                yield from chunks
+        else:
+            with pq.ParquetFile(clip) as file:
+                for batch in file.iter_batches(_CHUNK_ROWS):
+                    yield batch.to_pandas(ignore_metadata=True)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise TableError(
+            f"{clip} cannot be read: {error}. Is the file whole, and what its suffix says?"
+        ) from error
+
+
+def _select_rows(
+    table: pd.DataFrame, clip: Path, settings: Distillation, convention: str
+) -> tuple[NDArray[np.float32], dict[str, int]]:
+    """Rows to train on, and how many others there are, each under the first reason that applies."""
+    table = table.rename(columns=lambda name: str(name).strip())
+    wanted = [*FEAT_FACEPOSE_COLUMNS_6D, "FaceScore"]
+    missing = [name for name in wanted if name not in table]
+    if missing:
+        raise TrainingError(
+            f"{clip} has no column {', '.join(missing)}. A clip to learn from holds 68 landmarks, "
+            f"{', '.join(wanted)} in each row."
+        )
+    try:
+        points = read_landmarks(table).points
+        with np.errstate(over="ignore"):  # beyond float32 is infinity, and so no pose
+            values = torch.from_numpy(table[wanted].to_numpy(np.float32, na_value=np.nan))
+    except LandmarkError as error:
+        raise LandmarkError(f"{clip}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise TrainingError(
+            f"{clip}: {error}. {', '.join(wanted)} must hold numbers, or nothing."
+        ) from error
+    columns, signs = _TEACHERS[convention]
+    pose, score = values[:, columns] * torch.tensor(signs), values[:, -1]
+    reasons = {
+        "landmarks_not_usable": ~usable_rows(points),
+        "pose_missing": ~pose.isfinite().all(dim=1),
+        "face_score_too_low": ~(score > settings.face_score_above),
+        "turned_too_far": (pose[:, :2].rad2deg().abs() >= settings.turned_below_deg).any(dim=1),
+    }
+    keep = torch.ones(len(table), dtype=torch.bool)
+    left_out = {}
+    for reason, applies in reasons.items():
+        left_out[reason] = int((keep & applies).sum())
+        keep &= ~applies
+    return torch.cat([normalise(points[keep]), pose[keep]], dim=1).numpy(), left_out
+
+
+def _split(kept: _Kept, share: float) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Clips to train on and clips to validate on, in random order."""
+    clips = list(kept.rows_of)
+    if len(clips) < 2:
+        raise TrainingError(
+            f"{len(clips)} clips have rows to train on (rows left out: {kept.left_out}), and at "
+            "least 2 are needed, one to train on and one to validate on."
+        )
+    count = min(max(round(share * len(clips)), 1), len(clips) - 1)
+    shuffled = [clips[place] for place in torch.randperm(len(clips))]
+    return tuple(shuffled[count:]), tuple(shuffled[:count])
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some rows of the file, read when they are asked for.
+
+    Attributes:
+        values: ``[N, 142]`` the whole file.
+        numbers: ``[n]`` which rows of it.
+    """
+
+    values: NDArray[np.float32]
+    numbers: Tensor
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def images(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``[k, 136]`` and pose ``[k, 6]``; place ``n + i`` is row ``i`` mirrored."""
+        rows = torch.from_numpy(self.values[self.numbers[places % len(self)].numpy()])
+        mirrored = rows[:, _MIRROR_ORDER] * _MIRROR_SIGN
+        rows = torch.where((places >= len(self))[:, None], mirrored, rows)
+        return rows[:, :FEATURES], rows[:, FEATURES:]
+
+    def parts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features and pose of all rows, in parts."""
+        return map(self.images, torch.split(torch.arange(len(self)), _CHUNK_ROWS))
+
+
+def _mean_and_std(rows: _Rows) -> tuple[Tensor, Tensor]:
+    """``[6]`` mean and standard deviation of the pose of rows and of their mirror images."""
+    sums = torch.zeros(2, OUTPUTS, dtype=torch.float64)
+    for _, pose in rows.parts():
+        sums += torch.stack([pose.double(), pose.double().square()]).sum(dim=1)
+    mean, square = sums / len(rows)
+    mean[_MIRROR_SIGN[FEATURES:] < 0] = 0
+    std = (square - mean.square()).clamp_min(0).sqrt()
+    std[std < _CONSTANT_STD] = 1
+    return mean.float(), std.float()
+
+
+def _fit(
+    model: PoseMLP,
+    training: _Rows,
+    validation: _Rows,
+    mean: Tensor,
+    std: Tensor,
+    settings: Distillation,
+    progress: bool,
+) -> list[AxisErrors]:
+    """Train the model in place; the validation errors after each epoch."""
+    images = 2 * len(training)
+    steps = settings.epochs * math.ceil(images / settings.batch)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    errors = []
+    with tqdm(total=steps, unit="step", disable=not progress) as bar:
+        for epoch in range(settings.epochs):
+            model.train()
+            for places in torch.split(torch.randperm(images), settings.batch):
+                features, pose = training.images(places)
+                jitter = settings.jitter_sd * torch.randn_like(features)
+                loss = smooth_l1_loss(model(features + jitter), (pose - mean) / std)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                bar.update()
+            errors.append(_errors(model, validation, mean, std))
+            if progress:
+                tqdm.write(f"epoch {epoch + 1}/{settings.epochs}: {errors[-1]}")
+    return errors
+
+
+@torch.no_grad()
+def _errors(model: PoseMLP, validation: _Rows, mean: Tensor, std: Tensor) -> AxisErrors:
+    model.eval()
+    total = torch.zeros(OUTPUTS, dtype=torch.float64)
+    for features, pose in validation.parts():
+        total += (model(features) * std + mean - pose).abs().sum(dim=0)
+    error = total / len(validation)
+    return AxisErrors(*error[:3].rad2deg().tolist(), *error[3:].tolist())
