@@ -1,0 +1,244 @@
+"""Names of backends: registered in a process, or brought by an installed distribution."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from feat_pose_plugin import (
+    PoseBackend,
+    Provenance,
+    available_pose_backends,
+    get_pose_backend,
+    register_pose_backend,
+    registry,
+)
+from feat_pose_plugin.errors import BackendError, DuplicateBackendError, UnknownBackendError
+
+BUILT_IN = ("pose_mlp", "pose_mlp_synth", "pose_mlp_v2")
+DOCUMENT = Path(__file__).parent.parent / "docs" / "write-a-backend.md"
+
+
+class Still(PoseBackend):
+    """Sees every head face the camera."""
+
+    def __init__(self, label: str = "still"):
+        self.provenance = Provenance(label, "MIT")
+
+    def estimate(self, landmarks, *, frame_size=None, landmark_type="2d"):
+        return landmarks.new_zeros(len(landmarks), 6)
+
+
+def fail_with(error: Exception):
+    def factory(**options):
+        raise error
+
+    return factory
+
+
+@pytest.fixture(autouse=True)
+def own_names(monkeypatch):
+    """Names registered by a test are gone after it."""
+    available_pose_backends()
+    monkeypatch.setattr(registry, "_targets", dict(registry._targets))
+
+
+def test_built_in_names():
+    assert set(BUILT_IN) <= set(available_pose_backends())
+    assert list(available_pose_backends()) == sorted(available_pose_backends())
+
+
+@pytest.mark.parametrize("target", [Still, lambda **options: Still(**options)])
+def test_registered_class_or_function_is_made_with_the_options(target):
+    register_pose_backend("mine", target)
+    assert "mine" in available_pose_backends()
+    assert get_pose_backend("mine").provenance.name == "still"
+    assert get_pose_backend("mine", label="option").provenance.name == "option"
+    assert get_pose_backend("mine") is not get_pose_backend("mine")
+
+
+def test_import_string_is_loaded_at_first_use_and_not_before(tmp_path, monkeypatch):
+    (tmp_path / "lazy_pose.py").write_text("from tests_still import Still as Backend\n")
+    (tmp_path / "tests_still.py").write_text(
+        "from feat_pose_plugin import PoseBackend, Provenance\n"
+        "class Still(PoseBackend):\n"
+        "    provenance = Provenance('lazy', 'MIT')\n"
+        "    def estimate(self, landmarks, *, frame_size=None, landmark_type='2d'):\n"
+        "        return landmarks.new_zeros(len(landmarks), 6)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    register_pose_backend("lazy", "lazy_pose:Backend")
+    assert "lazy" in available_pose_backends()
+    assert "lazy_pose" not in sys.modules
+    assert get_pose_backend("lazy").provenance.name == "lazy"
+    assert "lazy_pose" in sys.modules
+
+
+@pytest.mark.parametrize("name", [*BUILT_IN, "mine"])
+def test_duplicate_raises_and_changes_nothing(name):
+    register_pose_backend("mine", Still)
+    before = available_pose_backends()
+    with pytest.raises(DuplicateBackendError, match=f"'{name}' cannot become 'other:Thing'"):
+        register_pose_backend(name, "other:Thing")
+    assert available_pose_backends() == before
+    assert get_pose_backend("mine").provenance.name == "still"
+
+
+@pytest.mark.parametrize("name", ["pose_mpl", "", None, 3])
+def test_unknown_name_is_repeated_and_the_known_ones_listed(name):
+    with pytest.raises(UnknownBackendError) as caught:
+        get_pose_backend(name)
+    message = str(caught.value)
+    assert f"unknown pose_model {name!r}" in message
+    assert all(repr(known) in message for known in available_pose_backends())
+    assert "register_pose_backend" in message
+    assert "feat_pose_plugin.backends" in message
+
+
+@pytest.mark.parametrize("target", [None, 5, "module", "module.Class", "a:b:c", ""])
+def test_target_that_can_be_no_backend(target):
+    with pytest.raises(BackendError, match=f"'mine'.*got {target!r}"):
+        register_pose_backend("mine", target)
+    assert "mine" not in available_pose_backends()
+
+
+@pytest.mark.parametrize(
+    ("target", "cause"),
+    [
+        ("no_such_module:Backend", ModuleNotFoundError),
+        ("json:no_such_attribute", AttributeError),
+        ("json:", AttributeError),
+    ],
+)
+def test_import_string_that_leads_nowhere_keeps_its_cause(target, cause):
+    register_pose_backend("mine", target)
+    with pytest.raises(BackendError, match=f"'mine' could not be loaded from '{target}'") as caught:
+        get_pose_backend("mine")
+    assert isinstance(caught.value.__cause__, cause)
+
+
+def test_import_string_of_something_else():
+    register_pose_backend("mine", "json:__name__")
+    with pytest.raises(BackendError, match="'json:__name__' is not callable"):
+        get_pose_backend("mine")
+    register_pose_backend("a_dict", dict)
+    with pytest.raises(BackendError, match="'a_dict' gave dict, not a PoseBackend"):
+        get_pose_backend("a_dict")
+
+
+def test_option_that_is_not_taken_is_named():
+    register_pose_backend("mine", Still)
+    with pytest.raises(BackendError, match=r"'mine' with options \{'colour': 'red'\}.*colour"):
+        get_pose_backend("mine", colour="red")
+    with pytest.raises(BackendError, match="cache_dir"):
+        get_pose_backend("pose_mlp_synth", cache_dir="x")
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), OSError("no"), TypeError("no")])
+def test_error_of_the_backend_itself_comes_through(error):
+    register_pose_backend("mine", fail_with(error))
+    with pytest.raises(type(error), match=r"^no$"):
+        get_pose_backend("mine")
+
+
+# Entry points
+
+
+def install(folder: Path, name: str, entries: str, module: str = "") -> None:
+    """What installing a distribution leaves in a folder of ``sys.path``."""
+    information = folder / f"{name}-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text(f"[feat_pose_plugin.backends]\n{entries}\n")
+    if module:
+        (folder / f"{name}.py").write_text(module)
+
+
+def run_with(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    code = f"import sys; sys.path.insert(0, {str(folder)!r})\n{script}"
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+
+
+def test_documented_entry_point_works_once_installed(tmp_path):
+    text = DOCUMENT.read_text(encoding="utf-8")
+    entries = tomllib.loads(re.search(r"```toml\n(.*?)```", text, re.DOTALL)[1])
+    ((name, value),) = entries["project"]["entry-points"]["feat_pose_plugin.backends"].items()
+    install(tmp_path, "my-package", f"{name} = {value}")
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package" / "__init__.py").touch()
+    backend = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    (tmp_path / "my_package" / "backend.py").write_text(backend)
+    script = f"""
+from feat_pose_plugin import available_pose_backends, get_pose_backend
+assert {name!r} in available_pose_backends()
+assert "my_package" not in sys.modules and "torch" not in sys.modules
+from feat_pose_plugin.testing import check_pose_backend
+check_pose_backend(get_pose_backend({name!r}))
+"""
+    run = run_with(tmp_path, script)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("name", ["pose_mlp", "twice"])
+def test_two_distributions_with_one_name_raise_at_every_use(name, tmp_path):
+    install(tmp_path, "first", "twice = first:Backend")
+    install(tmp_path, "second", f"{name} = second:Backend\nzz_fine = second:Fine")
+    script = """
+from feat_pose_plugin import available_pose_backends, get_pose_backend, register_pose_backend
+from feat_pose_plugin.errors import DuplicateBackendError
+for use in (
+    available_pose_backends,
+    available_pose_backends,
+    lambda: get_pose_backend("pose_mlp_synth"),
+    lambda: register_pose_backend("mine", dict),
+):
+    try:
+        use()
+    except DuplicateBackendError as error:
+        print(error)
+"""
+    run = run_with(tmp_path, script)
+    assert run.returncode == 0, run.stderr
+    messages = run.stdout.splitlines()
+    assert len(messages) == 4
+    assert all(f"'{name}'" in message and "second:Backend" in message for message in messages)
+
+
+def test_same_distribution_seen_twice_is_no_duplicate(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        install(tmp_path / folder, "first", "mine = first:Backend")
+    script = f"""
+sys.path.insert(0, {str(tmp_path / "b")!r})
+from feat_pose_plugin import available_pose_backends
+print(available_pose_backends())
+"""
+    run = run_with(tmp_path / "a", script)
+    assert run.returncode == 0, run.stderr
+    assert "'mine'" in run.stdout
+
+
+def test_broken_distribution_breaks_its_own_name_only(tmp_path):
+    install(tmp_path, "broken", "broken = broken:Backend", "import no_such_module")
+    script = """
+from feat_pose_plugin import available_pose_backends, get_pose_backend
+from feat_pose_plugin.errors import BackendError
+assert "broken" in available_pose_backends()
+try:
+    get_pose_backend("broken")
+except BackendError as error:
+    assert "no_such_module" in str(error), error
+    print("refused")
+from feat_pose_plugin import register_pose_backend
+register_pose_backend("mine", dict)
+"""
+    run = run_with(tmp_path, script)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "refused\n"
