@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,7 +131,7 @@ def _check_frame_size(frame_size: FrameSize) -> None:
     sound = (
         isinstance(frame_size, tuple | list)
         and len(frame_size) == 2
-        and all(isinstance(side, int) and side > 0 for side in frame_size)
+        and all(isinstance(side, Integral) and side > 0 for side in frame_size)  # NumPy's too
     )
     if not sound:
         raise FrameSizeError(
