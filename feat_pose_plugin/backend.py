@@ -127,7 +127,7 @@ def pose_block(
     return pd.DataFrame(values, columns=FEAT_FACEPOSE_COLUMNS_6D, index=index)
 
 
-def _check_frame_size(frame_size: FrameSize) -> None:
+def _check_frame_size(frame_size: object) -> None:
     sound = (
         isinstance(frame_size, tuple | list)
         and len(frame_size) == 2
