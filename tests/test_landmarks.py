@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -42,16 +39,6 @@ def meshes(canonical_face) -> np.ndarray:
     turned = np.stack([canonical_face @ matrix.T for matrix in rotations.as_matrix()])
     irises = np.repeat(turned[:, [159, 386]], 5, axis=1)
     return (np.concatenate([turned, irises], axis=1) * 20 + 500).astype(np.float32)
-
-
-@pytest.fixture(scope="session")
-def block_vertices(feat_folder: Path) -> list[int]:
-    """py-feat's 68-from-478 table, read without importing feat."""
-    source = (feat_folder / "utils" / "blendshape_to_au.py").read_text(encoding="utf-8")
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "DLIB68_FROM_MP478":
-            return ast.literal_eval(node.value)
-    raise AssertionError("py-feat has no DLIB68_FROM_MP478 any more")
 
 
 def table_of(points: np.ndarray, prefix: str = "") -> pd.DataFrame:
