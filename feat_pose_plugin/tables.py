@@ -147,9 +147,7 @@ def read_table(path: Path) -> pa.Table:
     """
     try:
         if not _is_csv(path):
-            # Not pq.read_table, which makes columns of folders named like "subject=1".
-            with pq.ParquetFile(path) as file:
-                return file.read()
+            return pq.read_table(path)
         quoting = csv.ParseOptions(newlines_in_values=True)
         with csv.open_csv(path, parse_options=quoting) as head:
             as_text = dict.fromkeys(head.schema.names, pa.string())
@@ -185,7 +183,8 @@ def write_table(table: pa.Table, path: Path) -> None:
                         None if pa.types.is_floating(kind) else pd.ArrowDtype(kind)
                     ),
                 )
-                frame.to_csv(part, index=False, lineterminator="\n")
+                # RFC 4180's line ends; with "\n" alone a cell with "\r" would not be quoted.
+                frame.to_csv(part, index=False, lineterminator="\r\n")
             else:
                 pq.write_table(table, part)
     except OSError as error:

@@ -119,6 +119,32 @@ def test_options_reach_the_estimate(
     pd.testing.assert_frame_equal(written, expected, check_exact=True)
 
 
+def test_a_registered_backend_gets_the_frame_size_as_height_and_width(
+    table: Path, tmp_path: Path
+) -> None:
+    code = """
+import sys, torch
+from feat_pose_plugin import PoseBackend, Provenance, register_pose_backend
+from feat_pose_plugin.cli import app
+
+class Echo(PoseBackend):
+    provenance = Provenance("echo", "MIT")
+
+    def estimate(self, landmarks, *, frame_size=None, landmark_type="2d"):
+        return torch.tensor([[0.0, 0, 0, *frame_size, 0]]).repeat(len(landmarks), 1)
+
+register_pose_backend("echo", Echo)
+app(sys.argv[1:])
+"""
+    target = tmp_path / "out.csv"
+    size = ["--height", "480", "--width", "640"]
+    arguments = ["estimate", table, "-o", target, "--model", "echo", *size]
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True)
+    written = pd.read_csv(target)
+    assert (written["X"] == 480).all()
+    assert (written["Y"] == 640).all()
+
+
 def test_force_replaces_an_output_and_even_the_input(table: Path) -> None:
     before = pd.read_csv(table)
     refused(feat_pose("estimate", table, "-o", table), 2, str(table), "input itself", "--force")
