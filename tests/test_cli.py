@@ -271,7 +271,9 @@ class _Hub(HTTPServer):
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Hub]:
+def hub(
+    no_official_weights: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[_Hub]:
     """A hub on this machine that has nothing, and counts who asks; caches are empty."""
 
     class Nothing(BaseHTTPRequestHandler):
@@ -290,8 +292,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Hub]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    for variable in ("HF_HUB_OFFLINE", PATH_VARIABLE):
-        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     try:
         yield server
     finally:
@@ -329,7 +330,6 @@ def test_weights_that_cannot_be_had_exit_with_1_and_name_the_ways_out(
 def test_models_with_weights_of_ones_own_lists_them(monkeypatch: pytest.MonkeyPatch) -> None:
     path = bundled_path("pose_mlp_synth_2d")
     monkeypatch.setenv(PATH_VARIABLE, str(path))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # restored afterwards; the command sets it
     result = feat_pose("models")
     assert result.exit_code == 0, result.output
     lines = [line.split() for line in result.stdout.splitlines()]
