@@ -1,0 +1,85 @@
+"""The public names, and what is said about them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import feat_pose_plugin
+from feat_pose_plugin import errors
+
+PUBLIC = [name for name in feat_pose_plugin.__all__ if not name.startswith("__")]
+
+
+def test_star_import_gives_the_public_names_and_no_other():
+    names: dict[str, object] = {}
+    exec("from feat_pose_plugin import *", names)
+    del names["__builtins__"]
+    assert set(names) == set(feat_pose_plugin.__all__)
+
+
+def test_type_checkers_see_the_public_names_and_no_other():
+    tree = ast.parse(Path(feat_pose_plugin.__file__).read_text(encoding="utf-8"))
+    (checked,) = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {
+        alias.name: node.module
+        for node in checked.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert set(seen) == set(PUBLIC)
+    for name, module in seen.items():
+        home = inspect.getmodule(getattr(feat_pose_plugin, name))
+        assert home is None or home.__name__ == module
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_name_says_what_it_is(name):
+    value = getattr(feat_pose_plugin, name)
+    if not (inspect.isclass(value) or inspect.isfunction(value)):
+        assert name.isupper()
+        return
+    assert inspect.getdoc(value)
+    if inspect.isfunction(value):
+        documented = [value]
+    else:
+        documented = [
+            member
+            for attribute, member in vars(value).items()
+            if inspect.isfunction(member) and not attribute.startswith("_")
+        ]
+    for function in documented:
+        text = inspect.getdoc(function)
+        assert text
+        for parameter in inspect.signature(function).parameters:
+            if parameter != "self":
+                assert re.search(rf"^ +\**{parameter}: ", text, re.MULTILINE), (name, parameter)
+
+
+def test_errors_are_the_tree_that_is_drawn():
+    drawn, path = {}, []
+    for text in errors.__doc__.splitlines():
+        found = re.match(r"^ {4}([│├└─ ]*)(\w+Error)\b(?: +\((\w+)\))?", text)
+        if not found:
+            continue
+        depth = len(found[1]) // 4
+        path[depth:] = [found[2]]
+        drawn[found[2]] = (path[depth - 1] if depth else "Exception", found[3])
+    declared = {
+        name: value
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, BaseException)
+    }
+    assert set(drawn) == set(declared)
+    for name, (parent, builtin) in drawn.items():
+        bases = [base.__name__ for base in declared[name].__bases__]
+        assert bases == [parent, *([builtin] if builtin else [])]
+        assert declared[name].__doc__
+
+
+def test_package_is_typed():
+    assert (Path(feat_pose_plugin.__file__).parent / "py.typed").is_file()
