@@ -8,7 +8,7 @@ best, so that the validation clips choose nothing.
 
 Millions of rows need little memory. A first pass turns the clips into a file of float32 rows, 568
 bytes each; training then reads that file, batch by batch, in random order. What grows with the
-rows in memory is their order, some 40 bytes each.
+rows in memory is their order, some 50 bytes each.
 """
 
 from __future__ import annotations
@@ -271,7 +271,8 @@ def _read_chunks(clip: Path) -> Iterator[pd.DataFrame]:
             with pd.read_csv(clip, chunksize=_CHUNK_ROWS, low_memory=False) as chunks:
                 yield from chunks
         else:
-            with pq.ParquetFile(clip) as file:
+            # Mapped, because otherwise whole row groups are read, and one may be the whole file.
+            with pq.ParquetFile(clip, memory_map=True) as file:
                 for batch in file.iter_batches(_CHUNK_ROWS):
                     yield batch.to_pandas(ignore_metadata=True)
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -295,13 +296,15 @@ def _select_rows(
     try:
         points = read_landmarks(table).points
         with np.errstate(over="ignore"):  # beyond float32 is infinity, and so no pose
-            values = torch.from_numpy(table[wanted].to_numpy(np.float32, na_value=np.nan))
+            # A copy, because pandas may give an array that nobody may write to.
+            numbers = table[wanted].to_numpy(np.float32, copy=True, na_value=np.nan)
     except LandmarkError as error:
         raise LandmarkError(f"{clip}: {error}") from error
     except (TypeError, ValueError) as error:
         raise TrainingError(
             f"{clip}: {error}. {', '.join(wanted)} must hold numbers, or nothing."
         ) from error
+    values = torch.from_numpy(numbers)
     columns, signs = _TEACHERS[convention]
     pose, score = values[:, columns] * torch.tensor(signs), values[:, -1]
     reasons = {
