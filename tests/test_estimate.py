@@ -294,3 +294,12 @@ def test_pose_of_real_videos_follows_another_method(name, shared_data):
         if np.rad2deg(moved) > 2:
             found = pose.loc[has_face, column].corr(table.loc[has_face, reference])
             assert found > 0.95, (reference, found)
+
+
+def test_pose_of_openfaces_landmarks_follows_openface(feat_folder):
+    table = pd.read_csv(feat_folder / "tests" / "data" / "OpenFace_Test.csv")
+    pose = estimate_pose(table)
+    assert len(pose) == len(table)
+    table = table.rename(columns=str.strip)
+    for column, reference in (("Yaw", "pose_Ry"), ("Roll", "pose_Rz")):
+        assert abs(pose[column].corr(table[reference])) > 0.95

@@ -74,7 +74,7 @@ def test_no_turn_is_exact():
 
 @DTYPES
 def test_tiny_turns_keep_their_size(dtype):
-    rotvec = torch.tensor([[1e-6, 0, 0], [0, -1e-8, 0], [3e-10, 0, 4e-10]], dtype=dtype)
+    rotvec = torch.tensor([[1e-6, 0, 0], [0, -1e-8, 0], [3e-14, 0, 4e-14]], dtype=dtype)
     torch.testing.assert_close(
         matrix_to_rotvec(rotvec_to_matrix(rotvec)), rotvec, rtol=1e-6, atol=0
     )
@@ -145,7 +145,11 @@ def test_mean_rotation_is_scipys():
     near = Rotation.from_rotvec(0.3 * random_rotations(50).as_rotvec())
     mean = mean_rotation(torch.from_numpy(near.as_matrix()))
     np.testing.assert_allclose(mean, near.mean().as_matrix(), atol=1e-12)
-    assert torch.det(mean).item() == pytest.approx(1)
+
+
+def test_mean_of_opposed_rotations_is_a_rotation_and_no_reflection():
+    half_turns = rotvec_to_matrix(torch.eye(3, dtype=torch.float64) * torch.pi)
+    assert torch.det(mean_rotation(half_turns)).item() == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

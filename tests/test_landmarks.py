@@ -436,6 +436,7 @@ def test_landmark_columns_that_come_twice_are_named(faces):
 
 def test_text_among_the_numbers_is_found(faces):
     table = table_of(faces).set_axis(list("abcdef")).astype({"y_7": object})
+    table.loc["b", "y_7"] = None  # an empty cell is no text
     table.loc["d", "y_7"] = "n/a?"
     with pytest.raises(LandmarkError, match=r"row 3 \(index 'd'\) of column 'y_7' holds 'n/a\?'"):
         read_landmarks(table)
