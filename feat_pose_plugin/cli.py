@@ -16,7 +16,7 @@ from feat_pose_plugin import __version__
 from feat_pose_plugin.errors import FeatPoseError, TableError, UnknownBackendError
 
 if TYPE_CHECKING:
-    from feat_pose_plugin.landmarks import LandmarkTypeChoice
+    from feat_pose_plugin.landmarks import LandmarkType, LandmarkTypeChoice
 
 
 class _Commands(TyperGroup):
@@ -172,3 +172,179 @@ def demo(
     typer.echo(describe_demo(poses))
     for path in written:
         typer.echo(f"wrote {path}")
+
+
+train = typer.Typer(no_args_is_help=True, help="Train weights of your own.")
+app.add_typer(train, name="train")
+
+_Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
+_Weights = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--output", metavar="NAME.safetensors", help="NAME.json is written beside it."
+    ),
+]
+_Hidden = Annotated[
+    str | None,
+    typer.Option(metavar="N-N-...", help="Units of the hidden layers.", show_default=False),
+]
+_Reference = Annotated[
+    Path,
+    typer.Argument(help="Faces with a known pose: an NPZ file, or a table with pose columns."),
+]
+_Model = Annotated[str, typer.Option(help="A name that `feat-pose models` lists.")]
+_Landmarks = Annotated[str, typer.Option(help="Which array of an NPZ file holds the landmarks.")]
+_LandmarkType = Annotated[str, typer.Option(help="2d, 3d or auto.")]
+_Convention = Annotated[str, typer.Option(help="What a table's pose columns mean.")]
+_Groups = Annotated[
+    str | None, typer.Option(help="Array or column that says which faces belong together.")
+]
+
+
+def _layers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(units) for units in text.split("-"))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not like 256-128-64.") from error
+
+
+@train.command()
+def synth(
+    face_model: Annotated[
+        Path,
+        typer.Option(metavar="PATH", help="ICT-FaceKit: an NPZ file, or a checkout of it."),
+    ],
+    output: _Weights,
+    landmark_type: Annotated[str, typer.Option(help="2d or 3d.")],
+    hidden: _Hidden = None,
+    faces: Annotated[
+        int | None, typer.Option(min=1, help="How many faces to train on.", show_default=False)
+    ] = None,
+    seed: _Seed = 0,
+) -> None:
+    """Train on synthetic faces.
+
+    Interrupted, it goes on from the last evaluation when it is started again.
+    """
+    from dataclasses import replace
+
+    from feat_pose_plugin.training.face_model import read_face_model
+    from feat_pose_plugin.training.synth import Training, train_synth
+
+    settings = Training()
+    if hidden is not None:
+        settings = replace(settings, hidden=_layers(hidden))
+    if faces is not None:
+        settings = replace(settings, faces=faces)
+    error = train_synth(
+        read_face_model(face_model),
+        output,
+        cast("LandmarkType", landmark_type),  # checked by what reads it
+        settings=settings,
+        seed=seed,
+        progress=True,
+    )
+    typer.echo(f"wrote {output}: {error:.2f} degrees on synthetic faces it was not trained on")
+
+
+@train.command()
+def distill(
+    clips: Annotated[
+        list[Path],
+        typer.Argument(metavar="CLIP...", help="Tables with landmarks and the teacher's pose."),
+    ],
+    output: _Weights,
+    convention: _Convention = "feat",
+    v1: Annotated[
+        bool, typer.Option("--v1", help="256-128-64 with ReLU in place of v2's 512-256-128.")
+    ] = False,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="30 by default.", show_default=False)
+    ] = None,
+    seed: _Seed = 0,
+) -> None:
+    """Train to answer as a teacher does, by py-feat's own recipe."""
+    from dataclasses import replace
+
+    from feat_pose_plugin.training.distill import Distillation, train_distill
+
+    settings = Distillation(hidden=(256, 128, 64), layer_norm=False) if v1 else Distillation()
+    if epochs is not None:
+        settings = replace(settings, epochs=epochs)
+    train_distill(clips, output, settings=settings, convention=convention, seed=seed, progress=True)
+    typer.echo(f"wrote {output}")
+
+
+@app.command()
+def evaluate(
+    reference: _Reference,
+    model: _Model = "pose_mlp_synth",
+    landmarks: _Landmarks = "landmarks",
+    landmark_type: _LandmarkType = "auto",
+    convention: _Convention = "300w-lp",
+    groups: _Groups = None,
+    fit_on: Annotated[
+        float,
+        typer.Option(help="The constant is fitted on so many faces, or that share of them."),
+    ] = 0.2,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Also with 1, 2 and 4 percent of noise.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Write a picture, .png or .pdf.")] = None,
+) -> None:
+    """Measure a pose model against faces whose pose is known."""
+    from feat_pose_plugin import evaluation
+    from feat_pose_plugin.files import write_whole
+
+    kind = cast("LandmarkTypeChoice", landmark_type)  # checked by what reads it
+    known = evaluation.read_reference(
+        reference, landmarks=landmarks, convention=convention, groups=groups
+    )
+    measured = evaluation.evaluate(model, known, landmark_type=kind, fit_on=fit_on)
+    typer.echo(measured.to_string())
+    if noise:
+        table = evaluation.evaluate_with_noise(model, known, landmark_type=kind)
+        typer.echo(f"\n{table.round(2).to_string()}")
+    if json is not None:
+        with write_whole(json) as part:
+            part.write_text(measured.to_json() + "\n", encoding="utf-8")
+    if picture is not None:
+        with write_whole(picture) as part:
+            evaluation.plot_evaluation(measured).savefig(part)
+
+
+@app.command()
+def calibrate(
+    reference: _Reference,
+    model: _Model = "pose_mlp_synth",
+    landmarks: _Landmarks = "landmarks",
+    landmark_type: _LandmarkType = "auto",
+    convention: _Convention = "300w-lp",
+    groups: _Groups = None,
+) -> None:
+    """Measure the constant turn from a model's zero of the head to a reference's."""
+    from feat_pose_plugin import evaluation
+
+    known = evaluation.read_reference(
+        reference, landmarks=landmarks, convention=convention, groups=groups
+    )
+    kind = cast("LandmarkTypeChoice", landmark_type)  # checked by what reads it
+    typer.echo(evaluation.calibrate(model, known, landmark_type=kind).to_string())
+
+
+@app.command()
+def turns(
+    pictures: Annotated[Path, typer.Argument(help="An NPZ file of faces turned by known angles.")],
+    landmarks: _Landmarks,
+    model: _Model = "pose_mlp_synth",
+    landmark_type: _LandmarkType = "auto",
+) -> None:
+    """Measure how much of a known turn is read."""
+    from feat_pose_plugin import evaluation
+
+    kind = cast("LandmarkTypeChoice", landmark_type)  # checked by what reads it
+    turned = evaluation.read_turns(pictures, {landmarks: kind})
+    typer.echo(evaluation.turn_gains(model, turned).round(3).to_string())
+    typer.echo("\nMean geodesic error of the turn over the yaw sweep to 50 degrees:")
+    typer.echo(evaluation.turn_errors(model, turned).round(2).to_string())

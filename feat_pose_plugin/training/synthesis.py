@@ -28,12 +28,9 @@ from feat_pose_plugin.training.face_model import FaceModel
 CHIN = 8
 JAW = 17
 # Points that move together when somebody, or some network, has a habit of placing them.
-RIGHT_BROW, LEFT_BROW = range(17, 22), range(22, 27)  # of the subject: left in the picture
-NOSE_BASE = range(31, 36)
-RIGHT_EYE, LEFT_EYE = range(36, 42), range(42, 48)
 GROUPS = (
-    *(range(17), RIGHT_BROW, LEFT_BROW, range(27, 31)),
-    *(NOSE_BASE, RIGHT_EYE, LEFT_EYE, range(48, 68)),
+    *(range(17), range(17, 22), range(22, 27), range(27, 31)),
+    *(range(31, 36), range(36, 42), range(42, 48), range(48, 68)),
 )
 _DIRECTIONS = 48
 
@@ -49,6 +46,10 @@ class Synthesis:
     # Shape
     identity_sd: float = 1.4  # standard deviations of the model's own coefficients
     anisotropy_sd: float = 0.03  # relative scale of each axis of the head
+    # ICT-FaceKit's mean face is long: MediaPipe's canonical face is 0.97 times as high for its
+    # width and as deep, img2pose's reference 0.93 times as high and 1.18 times as deep.
+    height_scale: tuple[float, float] = (0.93, 1.0)
+    depth_scale: tuple[float, float] = (0.98, 1.06)
     expression_share: float = 0.7
     expressions: tuple[int, int] = (1, 8)  # kinds shown at once, least and most
     expression_most: float = 1.0  # of a full expression
@@ -63,16 +64,16 @@ class Synthesis:
     distance_cm: tuple[float, float] = (32.0, 200.0)  # log-uniform
 
     # Jaw: the contour that is visible in the picture, a fixed contour of the head, or Multi-PIE's
-    contour_share: float = 0.25
-    fixed_contour_share: float = 0.375
+    contour_share: float = 0.2
+    fixed_contour_share: float = 0.4
     contour_start_cm: tuple[float, float] = (-1.2, 1.0)  # above the landmarks at the ears
     # Back edge of the contour at the ear, behind Multi-PIE's points: hair hides what lies there.
-    contour_edge_cm: tuple[float, float] = (-2.5, 0.7)
+    contour_edge_cm: tuple[float, float] = (-2.7, -0.3)
     fixed_contour_edge_cm: tuple[float, float] = (0.0, 2.2)
     fixed_contour_pitch_sd_deg: float = 12.0  # from where the fixed contour is seen
-    # How far 3D landmarks put the two jaw points at each ear behind Multi-PIE's. Those of
-    # img2pose's reference are 2.5 and 4.3 cm behind ICT-FaceKit's.
-    ear_back_cm: tuple[float, float] = (0.0, 4.5)
+    # How far the jaw of 3D landmarks lies behind Multi-PIE's, drawn for ear and angle of the jaw
+    # apart. ICT-FaceKit's own jawline lies 1 to 2.5 cm behind, img2pose's reference 0 to 4.3 cm.
+    jaw_back_cm: tuple[float, float] = (0.0, 3.5)
 
     # Habits of annotation
     group_shift_sd: float = 0.02  # inter-ocular distances, in the picture
@@ -80,11 +81,9 @@ class Synthesis:
     group_depth_sd_cm: float = 0.25  # along the head's z axis
     jaw_slide_sd: float = 0.15  # of the gap between two jaw points, along the jaw, smooth
     jaw_lower: tuple[float, float] = (0.0, 0.0)  # inter-ocular distances, in full at the chin
-    # Lag: inner points of the far side that do not follow a turned head. Mean shift at 40 degrees
-    # of yaw, towards the near side, in inter-ocular distances; grows with the sine.
-    brow_lag: float = 0.0
-    nose_lag: float = 0.0
-    eye_lag: float = 0.0
+    # Lag: the share of a yaw of 50 degrees that inner points do not follow; the share grows with
+    # the cube of the sine.
+    lag: tuple[float, float] = (0.0, 0.0)
     point_noise: tuple[float, float] = (0.0, 0.015)  # inter-ocular distances, per sample
 
     def __post_init__(self) -> None:
@@ -108,9 +107,7 @@ RECIPES = {
         contour_share=0.85,
         fixed_contour_share=0.075,
         jaw_lower=(-0.03, 0.14),
-        brow_lag=0.03,
-        nose_lag=0.03,
-        eye_lag=-0.03,
+        lag=(0.04, 0.20),
     ),
 }
 """The recipe of each network of ``pose_mlp_synth``, by landmark type."""
@@ -148,13 +145,15 @@ def synthesize(
     fixed_edge = draw.uniform(*recipe.fixed_contour_edge_cm, 1)
     members = face.band_edge <= fixed_edge[fixed]
     points[fixed, :JAW] = _contour(seen, seen_band, members, start[fixed]) @ seen_from
-    points[:, :JAW] += _ear_back(draw.uniform(*recipe.ear_back_cm))
+    points[:, :JAW, 2] += _from_ears_to_chin(draw.uniform(*recipe.jaw_back_cm, 2))
     depth = draw.normal(recipe.group_depth_sd_cm, len(GROUPS))
     points = points + torch.nn.functional.pad(_by_group(depth)[..., None], (2, 0))
 
     # The camera looks at the middle of the landmarks.
     centre = points.mean(dim=1, keepdim=True)
+    inner = (points[:, JAW:] - centre) @ _lagging(rotation, draw.uniform(*recipe.lag)).mT
     points, band = ((part - centre) @ rotation.mT for part in (points, band))
+    points = torch.cat([points[:, :JAW], inner], dim=1)
     low, high = (math.log(end) for end in recipe.distance_cm)
     distance = draw.uniform(low, high, 1).exp()
     distance[draw.uniform(0, 1, 1) < recipe.weak_perspective_share] = 1e4
@@ -169,7 +168,7 @@ def synthesize(
     image[sliding, :JAW] = _contour(
         image[sliding], band_image[sliding], members, start[sliding] / unit
     )
-    image = _habits(image, rotation, recipe, draw)
+    image = _habits(image, recipe, draw)
     return image @ upright, matrix_to_rotvec(rotation)
 
 
@@ -202,7 +201,9 @@ def _shapes(face: FaceModel, recipe: Synthesis, draw: _Draw) -> Tensor:
     shape = (face.mean.flatten() + weights @ basis).reshape(len(weights), -1, 3)
     axes = rotvec_to_matrix(torch.tensor([math.radians(ICT_TO_IMG2POSE_PITCH), 0.0, 0.0]))
     shape = shape * torch.tensor([1.0, -1.0, -1.0]) @ axes
-    return shape * (1 + draw.normal(recipe.anisotropy_sd, 1, 3))
+    height, depth = draw.uniform(*recipe.height_scale), draw.uniform(*recipe.depth_scale)
+    scale = torch.stack([torch.ones_like(height), height, depth], dim=1)[:, None]
+    return shape * (scale + draw.normal(recipe.anisotropy_sd, 1, 3))
 
 
 def _rotations(recipe: Synthesis, draw: _Draw) -> Tensor:
@@ -224,13 +225,19 @@ def _upright(rotation: Tensor) -> Tensor:
     return torch.stack([right, down], dim=1)
 
 
-def _ear_back(amount: Tensor) -> Tensor:
-    """``[B, 17, 3]`` shift of the jaw points at the ears, back and outwards along the head."""
-    share = ((2.5 - torch.arange(CHIN)) / 1.5).clamp(0, 1)
-    share = torch.cat([share, torch.zeros(1), share.flip(0)])
-    side = (torch.arange(JAW) - CHIN).sign()  # the subject's right is left in the picture
-    direction = torch.stack([0.18 * side, torch.zeros(JAW), torch.ones(JAW)], dim=1)
-    return amount[:, None, None] * share[:, None] * direction
+def _from_ears_to_chin(amount: Tensor) -> Tensor:
+    """``[B, 2]`` amounts at the ears and at the angles of the jaw to ``[B, 17]``, 0 at the chin."""
+    knots = torch.cat([amount, torch.zeros(len(amount), 1)], dim=1)[:, None]
+    side = torch.nn.functional.interpolate(knots, CHIN + 1, mode="linear", align_corners=True)[:, 0]
+    return torch.cat([side, side[:, :CHIN].flip(1)], dim=1)
+
+
+def _lagging(rotation: Tensor, share: Tensor) -> Tensor:
+    """``[B, 3, 3]`` rotations that fall short of ``rotation`` by a share of its yaw."""
+    # The face looks along the head's -z axis.
+    sine = -rotation[:, 0, 2].clamp(-1, 1)
+    short = share * torch.asin(sine) * (sine.abs() / math.sin(math.radians(50))) ** 3
+    return rotation @ rotvec_to_matrix(torch.stack([0 * short, short, 0 * short], dim=1))
 
 
 def _contour(points: Tensor, band: Tensor, members: Tensor, start: Tensor) -> Tensor:
@@ -281,13 +288,12 @@ def _by_group(values: Tensor) -> Tensor:
     return values.repeat_interleave(torch.tensor([len(group) for group in GROUPS]), dim=1)
 
 
-def _habits(image: Tensor, rotation: Tensor, recipe: Synthesis, draw: _Draw) -> Tensor:
+def _habits(image: Tensor, recipe: Synthesis, draw: _Draw) -> Tensor:
     """Displace upright points as annotators and landmark models do."""
     return (
         image
         + _jaw_habits(image, recipe, draw)
         + _group_habits(image, recipe, draw)
-        + _lag(rotation, recipe, draw)
         + draw.uniform(*recipe.point_noise, 1, 1) * draw.normal(1.0, LANDMARKS, 2)
     )
 
@@ -310,22 +316,3 @@ def _group_habits(image: Tensor, recipe: Synthesis, draw: _Draw) -> Tensor:
     shift = draw.normal(recipe.group_shift_sd, len(GROUPS), 2)
     scale = draw.normal(recipe.group_scale_sd, len(GROUPS), 2)
     return _by_group(shift) + _by_group(scale) * (image - _by_group(middle))
-
-
-def _lag(rotation: Tensor, recipe: Synthesis, draw: _Draw) -> Tensor:
-    """Inner points that stay behind when the head turns."""
-    # The face looks along the head's -z axis; where it looks right in the picture, the near side
-    # is on the left.
-    sine = -rotation[:, 0, 2]
-    growth = sine / math.sin(math.radians(40))
-    far_is_left = sine < 0
-    shift = torch.zeros(len(rotation), LANDMARKS, 2)
-    for size, on_the_left, on_the_right in (
-        (recipe.brow_lag, RIGHT_BROW, LEFT_BROW),
-        (recipe.nose_lag, NOSE_BASE, NOSE_BASE),
-        (recipe.eye_lag, RIGHT_EYE, LEFT_EYE),
-    ):
-        amount = -size * draw.uniform(0, 2) * growth
-        shift[:, list(on_the_left), 0] += (amount * far_is_left)[:, None]
-        shift[:, list(on_the_right), 0] += (amount * ~far_is_left)[:, None]
-    return shift
