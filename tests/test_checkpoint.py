@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,16 +110,29 @@ def test_whole_numbers_are_numbers(checkpoint):
     assert read_checkpoint(checkpoint).std.tolist() == [1] * 6
 
 
-def test_writing_replaces_both_files_or_none(checkpoint, tmp_path):
-    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
-    with pytest.raises(TypeError):
-        write_checkpoint(
-            checkpoint, PoseMLP((4,)), torch.zeros(6), torch.ones(6), {"card": object()}
-        )
-    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+def test_writing_replaces_both_files(checkpoint, tmp_path):
     write_checkpoint(checkpoint, PoseMLP((4,)), torch.zeros(6), torch.ones(6), {})
     assert read_checkpoint(checkpoint).model.hidden == (4,)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_disk_that_is_full_leaves_both_files_as_they_were(checkpoint, tmp_path):
+    # A process may write 4096 bytes to a file: enough for the card, not for the weights.
+    script = f"""
+import resource, signal, torch
+from pathlib import Path
+from feat_pose_plugin.mlp.checkpoint import write_checkpoint
+from feat_pose_plugin.mlp.model import PoseMLP
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+write_checkpoint(Path({str(checkpoint)!r}), PoseMLP(), torch.zeros(6), torch.ones(6), {{}})
+"""
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert "File too large" in run.stderr
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 # Files
@@ -281,7 +296,7 @@ def test_card_beyond_all_measure(checkpoint):
         ("architecture.dropout", ...),
         ("architecture.dropout", "0.1"),
         ("architecture.dropout", None),
-        ("architecture.dropout", True),
+        ("architecture.dropout", False),
         ("architecture.dropout", 1),
         ("architecture.dropout", -0.1),
         ("architecture.dropout", float("nan")),

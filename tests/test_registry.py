@@ -208,7 +208,9 @@ for use in (
     assert run.returncode == 0, run.stderr
     messages = run.stdout.splitlines()
     assert len(messages) == 4
-    assert all(f"'{name}'" in message and "second:Backend" in message for message in messages)
+    assert len(set(messages)) == 1
+    assert f"'{name}' cannot become" in messages[0]
+    assert "second:Backend" in messages[0]
 
 
 def test_same_distribution_seen_twice_is_no_duplicate(tmp_path):

@@ -112,9 +112,9 @@ def write_checkpoint(
         "output_normalization": {"mean": mean.tolist(), "std": std.tolist()},
     }
     text = json.dumps({**card, "architecture": architecture}, indent=2) + "\n"
-    with write_whole(path.with_suffix(".json")) as part:
-        part.write_text(text, encoding="utf-8")
-    with write_whole(path) as part:
+    # Nested, so that a full disk leaves both files as they were.
+    with write_whole(path.with_suffix(".json")) as card_part, write_whole(path) as part:
+        card_part.write_text(text, encoding="utf-8")
         part.write_bytes(save(state))
 
 
