@@ -220,7 +220,7 @@ def train_distill(
 
 
 class _Kept(NamedTuple):
-    """The rows in the file, by clip, and how many were left out for which reason."""
+    """Where the rows of each clip are in the file, and how many were left out for which reason."""
 
     rows_of: dict[Path, range]
     left_out: dict[str, int]
@@ -235,7 +235,7 @@ class _Kept(NamedTuple):
 def _write_rows(
     clips: Sequence[Path], file: IO[bytes], settings: Distillation, convention: str, progress: bool
 ) -> _Kept:
-    """Append the rows of all clips that the filters keep to a file."""
+    """Write the rows that the filters keep; those of copies stay there unread."""
     rows_of: dict[Path, range] = {}
     left_out = Counter(copy_of_another_clip=0)
     digests: set[bytes] = set()
@@ -249,16 +249,14 @@ def _write_rows(
         span = range(start // _ROW_BYTES, file.tell() // _ROW_BYTES)
         if digest.digest() in digests:
             left_out["copy_of_another_clip"] += len(span)
-            file.seek(start)
-            file.truncate()
         elif span:
             rows_of[clip] = span
             digests.add(digest.digest())
     file.flush()
     kept = _Kept(rows_of, dict(left_out), hashlib.sha256(b"".join(sorted(digests))).hexdigest())
     if progress:
-        rows_kept = file.tell() // _ROW_BYTES
-        tqdm.write(f"{rows_kept} rows of {len(rows_of)} clips; left out: {kept.left_out}")
+        count = sum(len(span) for span in rows_of.values())
+        tqdm.write(f"{count} rows of {len(rows_of)} clips; left out: {kept.left_out}")
     return kept
 
 
