@@ -181,7 +181,11 @@ _Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
 _Weights = Annotated[
     Path,
     typer.Option(
-        "-o", "--output", metavar="NAME.safetensors", help="NAME.json is written beside it."
+        "-o",
+        "--output",
+        metavar="NAME.safetensors",
+        help="NAME.json is written beside it.",
+        callback=lambda path: _checkpoint(path),
     ),
 ]
 _Hidden = Annotated[
@@ -199,6 +203,12 @@ _Convention = Annotated[str, typer.Option(help="What a table's pose columns mean
 _Groups = Annotated[
     str | None, typer.Option(help="Array or column that says which faces belong together.")
 ]
+
+
+def _checkpoint(path: Path) -> Path:
+    if path.suffix != ".safetensors":
+        raise typer.BadParameter(f"{path} must end in .safetensors.")
+    return path
 
 
 def _layers(text: str) -> tuple[int, ...]:
@@ -266,9 +276,9 @@ def distill(
     """Train to answer as a teacher does, by py-feat's own recipe."""
     from dataclasses import replace
 
-    from feat_pose_plugin.training.distill import Distillation, train_distill
+    from feat_pose_plugin.training.distill import RECIPES, train_distill
 
-    settings = Distillation(hidden=(256, 128, 64), layer_norm=False) if v1 else Distillation()
+    settings = RECIPES["v1" if v1 else "v2"]
     if epochs is not None:
         settings = replace(settings, epochs=epochs)
     train_distill(clips, output, settings=settings, convention=convention, seed=seed, progress=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -22,13 +21,13 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from feat_pose_plugin import __version__
 from feat_pose_plugin.errors import TrainingError
 from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.geometry import geodesic_angle, rotvec_to_matrix
 from feat_pose_plugin.landmarks import LandmarkType
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
 from feat_pose_plugin.mlp.model import OUTPUTS, PoseMLP, normalise
+from feat_pose_plugin.training.card import start_card
 from feat_pose_plugin.training.face_model import FaceModel
 from feat_pose_plugin.training.synthesis import RECIPES, Synthesis, synthesize
 
@@ -148,24 +147,18 @@ def train_synth(
         Mean geodesic error on held-out synthetic faces, in degrees.
 
     Raises:
-        TrainingError: The state on disk belongs to other settings, or is damaged.
+        TrainingError: The landmark type is unknown, or the state on disk belongs to other
+            settings or is damaged.
     """
     settings = settings or Training()
+    if landmark_type not in RECIPES:
+        raise TrainingError(f"landmark_type must be one of {list(RECIPES)}, got {landmark_type!r}.")
     recipe = recipe or RECIPES[landmark_type]
-    card: dict[str, object] = {
-        "name": output.stem,
-        "landmark_type": landmark_type,
-        "convention": "img2pose",
+    card = start_card(output, settings, seed) | {
         "licence": "MIT",
+        "landmark_type": landmark_type,
         "data": {"face_model": "ICT-FaceKit (MIT licence)", "sha256": face.sha256},
         "synthesis": asdict(recipe),
-        "training": asdict(settings),
-        "seed": seed,
-        "versions": {
-            "feat-pose-plugin": __version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
     }
     held_out, truth = synthesize(face, recipe, settings.held_out, _generator(seed, -1))
     features, target = normalise(held_out), rotvec_to_matrix(truth)

@@ -73,18 +73,18 @@ class Synthesis:
     fixed_contour_pitch_sd_deg: float = 12.0  # from where the fixed contour is seen
     # How far the jaw of 3D landmarks lies behind Multi-PIE's, drawn for ear and angle of the jaw
     # apart. ICT-FaceKit's own jawline lies 1 to 2.5 cm behind, img2pose's reference 0 to 4.3 cm.
-    jaw_back_cm: tuple[float, float] = (0.0, 3.5)
+    jaw_back_cm: tuple[float, float] = (0.5, 3.5)
 
     # Habits of annotation
-    group_shift_sd: float = 0.02  # inter-ocular distances, in the picture
-    group_scale_sd: float = 0.06  # relative, about the middle of the group, in the picture
-    group_depth_sd_cm: float = 0.25  # along the head's z axis
-    jaw_slide_sd: float = 0.15  # of the gap between two jaw points, along the jaw, smooth
+    group_shift_sd: float = 0.015  # inter-ocular distances, in the picture
+    group_scale_sd: float = 0.05  # relative, about the middle of the group, in the picture
+    group_depth_sd_cm: float = 0.2  # along the head's z axis
+    jaw_slide_sd: float = 0.12  # of the gap between two jaw points, along the jaw, smooth
     jaw_lower: tuple[float, float] = (0.0, 0.0)  # inter-ocular distances, in full at the chin
-    # Lag: the share of a yaw of 50 degrees that inner points do not follow; the share grows with
-    # the cube of the sine.
-    lag: tuple[float, float] = (0.0, 0.0)
-    point_noise: tuple[float, float] = (0.0, 0.015)  # inter-ocular distances, per sample
+    # By how much inner points stay behind a yaw of 50 degrees; grows with the fourth power of the
+    # sine, up to 55 degrees.
+    lag_deg: tuple[float, float] = (0.0, 0.0)
+    point_noise: tuple[float, float] = (0.0, 0.012)  # inter-ocular distances, per sample
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -107,7 +107,7 @@ RECIPES = {
         contour_share=0.85,
         fixed_contour_share=0.075,
         jaw_lower=(-0.03, 0.14),
-        lag=(0.04, 0.20),
+        lag_deg=(4.0, 12.0),
     ),
 }
 """The recipe of each network of ``pose_mlp_synth``, by landmark type."""
@@ -151,7 +151,8 @@ def synthesize(
 
     # The camera looks at the middle of the landmarks.
     centre = points.mean(dim=1, keepdim=True)
-    inner = (points[:, JAW:] - centre) @ _lagging(rotation, draw.uniform(*recipe.lag)).mT
+    lagging = _lagging(rotation, draw.uniform(*recipe.lag_deg).deg2rad())
+    inner = (points[:, JAW:] - centre) @ lagging.mT
     points, band = ((part - centre) @ rotation.mT for part in (points, band))
     points = torch.cat([points[:, :JAW], inner], dim=1)
     low, high = (math.log(end) for end in recipe.distance_cm)
@@ -232,11 +233,12 @@ def _from_ears_to_chin(amount: Tensor) -> Tensor:
     return torch.cat([side, side[:, :CHIN].flip(1)], dim=1)
 
 
-def _lagging(rotation: Tensor, share: Tensor) -> Tensor:
-    """``[B, 3, 3]`` rotations that fall short of ``rotation`` by a share of its yaw."""
+def _lagging(rotation: Tensor, at_50: Tensor) -> Tensor:
+    """``[B, 3, 3]`` rotations that fall short of the yaw of ``rotation``, by an angle at 50."""
     # The face looks along the head's -z axis.
-    sine = -rotation[:, 0, 2].clamp(-1, 1)
-    short = share * torch.asin(sine) * (sine.abs() / math.sin(math.radians(50))) ** 3
+    sine = -rotation[:, 0, 2]
+    size = sine.abs().clamp(max=math.sin(math.radians(55))) / math.sin(math.radians(50))
+    short = at_50 * sine.sign() * size**4
     return rotation @ rotvec_to_matrix(torch.stack([0 * short, short, 0 * short], dim=1))
 
 
