@@ -74,7 +74,8 @@ class PoseBackend(ABC):
             landmarks: ``[B, 68, 2]`` float32 pixels of the video frame, B may be 0. Not to be
                 changed. A row without a usable face holds NaN or infinity, or outer eye corners
                 (36, 45) that coincide.
-            frame_size: Height and width of the video frame in pixels, if known.
+            frame_size: Height and width of the video frame in pixels, if known. Without it, the
+                rotation must not depend on where the face lies in the picture or how large it is.
             landmark_type: ``"2d"`` where points 0-16 lie on the visible contour, ``"3d"`` where
                 they are projected points of the head.
 

@@ -173,7 +173,7 @@ def test_device_is_that_of_the_caller():
 # Rows without a face
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.lists(st.sampled_from(["face", "nan", "point", "inf", "eyes"]), max_size=12))
 def test_a_row_without_a_face_is_nan_six_times_and_no_other(official, kinds):
     points = FACES[: len(kinds)].clone()
