@@ -62,8 +62,11 @@ py-feat's own table has the chin at point 10 and skips four vertices of the left
 # In Detectorv2's block the chin is point 10, and the step from point 15 to 16 spans five vertices
 # of the mesh. That step is 0.7 to 1.7 times the median step of real jaws (AFLW2000-3D, turned
 # photographs and videos, three detectors) and 3.1 to 7.0 times in the block up to 75 degrees yaw.
+# On a visible contour all steps of the near side are that much longer than those of the far side,
+# but as long as each other: up to 3.2 times the median step of their side. In the block: from 4.0.
 _BLOCK_CHIN = 10
 _BLOCK_LAST_STEP = 2.3
+_BLOCK_LAST_STEP_OF_SIDE = 3.5
 
 
 @dataclass(frozen=True)
@@ -269,7 +272,9 @@ def _some(names: Sequence[str], most: int = 6) -> str:
 def _is_detectorv2_block(points: Tensor) -> Tensor:
     """``[B]`` bool: the jaw is spaced as in py-feat's 68-from-478 table. NaN rows are False."""
     steps = torch.linalg.vector_norm(torch.diff(points[:, :17], dim=1), dim=-1)
-    is_block: Tensor = steps[:, -1] > _BLOCK_LAST_STEP * steps.median(dim=1).values
+    usual = _BLOCK_LAST_STEP * steps.median(dim=1).values
+    usual_of_side = _BLOCK_LAST_STEP_OF_SIDE * steps[:, _BLOCK_CHIN - 1 : -1].median(dim=1).values
+    is_block: Tensor = steps[:, -1] > torch.maximum(usual, usual_of_side)
     return is_block
 
 
