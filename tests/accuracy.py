@@ -15,7 +15,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -44,6 +43,7 @@ from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.geometry import geodesic_angle, rotvec_to_matrix
 from feat_pose_plugin.landmarks import LandmarkType, read_landmarks
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint
+from feat_pose_plugin.pyfeat import feat_folder
 from feat_pose_plugin.registry import get_pose_backend
 from feat_pose_plugin.training.face_model import FaceModel, read_face_model
 from feat_pose_plugin.training.synth import YAW_BANDS_DEG
@@ -382,10 +382,8 @@ def read_canonical_face() -> tuple[Tensor, list[int]]:
     Returns:
         ``[468, 3]`` float64 cm in the camera's axes, and the vertices of Detectorv2's block.
     """
-    spec = find_spec("feat")
-    assert spec is not None
-    assert spec.origin is not None
-    feat = Path(spec.origin).parent
+    feat = feat_folder()
+    assert feat is not None
     mesh = torch.load(feat / "resources" / "canonical_face_model.pt", weights_only=True)
     source = (feat / "utils" / "blendshape_to_au.py").read_text(encoding="utf-8")
     for node in ast.parse(source).body:
