@@ -67,6 +67,7 @@ py-feat's own table has the chin at point 10 and skips four vertices of the left
 _BLOCK_CHIN = 10
 _BLOCK_LAST_STEP = 2.3
 _BLOCK_LAST_STEP_OF_SIDE = 3.5
+_MESH_SET_BACK = 0.3  # of the way from the nose to the temples
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,13 @@ def read_landmarks(
             "landmarks must be a torch tensor, a NumPy array or a pandas DataFrame, got "
             f"{type(source).__module__}.{type(source).__qualname__}."
         )
-    is_3d = torch.full((len(points),), mesh, device=points.device)
-    if not mesh:
-        is_block = _is_detectorv2_block(points)
-        if is_block.any():
-            points = torch.where(is_block[:, None, None], _respace_jaw(points), points)
-            is_3d = is_block
+    if mesh:
+        points = _set_jaw_back(points)
+        is_3d = torch.ones(len(points), dtype=torch.bool, device=points.device)
+    else:
+        is_3d = _is_detectorv2_block(points)
+        if is_3d.any():
+            points = torch.where(is_3d[:, None, None], _set_jaw_back(_respace_jaw(points)), points)
     if landmark_type != "auto":
         is_3d = torch.full_like(is_3d, landmark_type == "3d")
     return Landmarks(points, is_3d)
@@ -276,6 +278,20 @@ def _is_detectorv2_block(points: Tensor) -> Tensor:
     usual_of_side = _BLOCK_LAST_STEP_OF_SIDE * steps[:, _BLOCK_CHIN - 1 : -1].median(dim=1).values
     is_block: Tensor = steps[:, -1] > torch.maximum(usual, usual_of_side)
     return is_block
+
+
+def _set_jaw_back(points: Tensor) -> Tensor:
+    """Points of a mesh with the jaw where the head has its edge.
+
+    The mesh ends at the face oval, up to 2 cm in front of the points of the head that the network
+    learnt. What is moved by a multiple of the way from the bridge of the nose to the middle between
+    the temples (7 cm, straight back) is again the projection of a point of the head.
+    """
+    back = 0.5 * (points[:, 0] + points[:, 16]) - points[:, 27]
+    side = torch.linspace(2, 0, 9, dtype=points.dtype, device=points.device).clamp(max=1)
+    share = _MESH_SET_BACK * torch.cat([side, side[:8].flip(0)])
+    jaw = points[:, :17] + share[:, None] * back[:, None]
+    return torch.cat([jaw, points[:, 17:]], dim=1)
 
 
 def _respace_jaw(points: Tensor) -> Tensor:

@@ -113,7 +113,9 @@ def test_every_layout_of_68_points_is_the_same(faces):
 
 
 def test_every_layout_of_a_mesh_is_the_same(meshes, block_vertices):
-    expected = meshes[:, list(MESH_VERTICES_68), :2]
+    vertices = meshes[:, list(MESH_VERTICES_68), :2]
+    first = read_landmarks(meshes).points
+    np.testing.assert_array_equal(first[:, 17:], vertices[:, 17:])
     for source in (
         torch.from_numpy(meshes),
         torch.from_numpy(meshes[:, :468]),
@@ -126,7 +128,20 @@ def test_every_layout_of_a_mesh_is_the_same(meshes, block_vertices):
     ):
         read = read_landmarks(source)
         assert read.is_3d.all()
-        np.testing.assert_array_equal(read.points, expected)
+        np.testing.assert_array_equal(read.points, first)
+
+
+@pytest.mark.parametrize("turn_deg", [(0, 0, 0), (50, 0, 0), (-30, 25, 0), (20, -20, 40)])
+def test_the_jaw_of_a_mesh_is_set_back_in_the_head(turn_deg, canonical_face):
+    """The points are those of a head whose jaw lies further back, from wherever it is seen."""
+    face = canonical_face[list(MESH_VERTICES_68)]
+    back = face[[0, 16]].mean(axis=0) - face[27]
+    assert back[2] > 6  # cm; z points away from the camera
+    share = np.array([1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0])
+    face[:17] += 0.3 * np.concatenate([share, share[7::-1]])[:, None] * back
+    turn = Rotation.from_euler("YXZ", turn_deg, degrees=True)
+    read = read_landmarks(turn.apply(canonical_face)[None, :, :2])
+    np.testing.assert_allclose(read.points[0], turn.apply(face)[:, :2], atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +286,7 @@ def test_landmark_type_goes_by_source_unless_said(faces, meshes):
 
 @pytest.mark.parametrize("yaw", range(-60, 61, 20))
 @pytest.mark.parametrize("pitch", [-30, 0, 30])
-def test_detectorv2_block_is_recognised_and_its_jaw_respaced(
+def test_detectorv2_block_is_recognised_and_its_jaw_respaced_and_set_back(
     yaw, pitch, canonical_face, block_vertices
 ):
     turn = Rotation.from_euler("YX", [yaw, pitch], degrees=True)
@@ -281,6 +296,13 @@ def test_detectorv2_block_is_recognised_and_its_jaw_respaced(
         assert read.is_3d.all()
         points = read.points[0].numpy()
         np.testing.assert_array_equal(points[17:], block[17:])
+        # As for a mesh, the jaw is set back in the head. The temples (points 0 and 16) move with
+        # it, and their middle to the nose goes with them.
+        share = np.array([1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0])
+        share = 0.3 * np.concatenate([share, share[7::-1]])[:, None]
+        nose = block[27]
+        back = (points[[0, 16]].mean(axis=0) - nose) / 1.3
+        points[:17] -= share * back
         # Ear, chin (vertex 152) and ear stay; the chin becomes point 8.
         np.testing.assert_allclose(points[[0, 8, 16]], block[[0, 10, 16]], atol=1e-3)
         # Eight equal arcs a side; a straight step is at most the arc it spans.

@@ -29,7 +29,7 @@ HEAD_VERTICES = 11248
 # The jaw band: what can form the outline of the lower face in some view. It reaches forward over
 # the cheeks (the outline of a turned head's far side), back to the ears, and stops short of throat,
 # nose and lips.
-BAND_REACH_CM = 4.0
+BAND_REACH_CM = 6.0
 BAND_BEHIND_CM = 0.7
 BAND_BEHIND_EAR_CM = 2.2
 BAND_BELOW_CM = 0.6

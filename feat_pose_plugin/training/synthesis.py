@@ -29,9 +29,16 @@ CHIN = 8
 JAW = 17
 # Points that move together when somebody, or some network, has a habit of placing them.
 GROUPS = (
-    *(range(17), range(17, 22), range(22, 27), range(27, 31)),
-    *(range(31, 36), range(36, 42), range(42, 48), range(48, 68)),
+    slice(17),
+    slice(17, 22),
+    slice(22, 27),
+    slice(27, 31),
+    slice(31, 36),
+    slice(36, 42),
+    slice(42, 48),
+    slice(48, 68),
 )
+_GROUP_SIZES = torch.tensor([len(range(LANDMARKS)[group]) for group in GROUPS])
 _DIRECTIONS = 48
 
 
@@ -63,27 +70,30 @@ class Synthesis:
     weak_perspective_share: float = 0.4
     distance_cm: tuple[float, float] = (32.0, 200.0)  # log-uniform
 
-    # Jaw: the contour that is visible in the picture, a fixed contour of the head, or Multi-PIE's
+    # Jaw: the contour that is visible in the picture; the contour of the head seen from the front;
+    # or, for the rest, Multi-PIE's points of the head
     contour_share: float = 0.2
     fixed_contour_share: float = 0.4
     contour_start_cm: tuple[float, float] = (-1.2, 1.0)  # above the landmarks at the ears
     # Back edge of the contour at the ear, behind Multi-PIE's points: hair hides what lies there.
-    contour_edge_cm: tuple[float, float] = (-2.7, -0.3)
+    contour_edge_cm: tuple[float, float] = (-1.5, 1.0)
     fixed_contour_edge_cm: tuple[float, float] = (0.0, 2.2)
     fixed_contour_pitch_sd_deg: float = 12.0  # from where the fixed contour is seen
-    # How far the jaw of 3D landmarks lies behind Multi-PIE's, drawn for ear and angle of the jaw
-    # apart. ICT-FaceKit's own jawline lies 1 to 2.5 cm behind, img2pose's reference 0 to 4.3 cm.
-    jaw_back_cm: tuple[float, float] = (0.5, 3.5)
+    # How far points of the head are set back from there, drawn for ear and angle of the jaw apart.
+    # ICT-FaceKit's own jawline lies 1 to 2.5 cm behind Multi-PIE's, img2pose's reference 0 to 4.3.
+    jaw_back_cm: tuple[float, float] = (0.25, 3.5)
 
     # Habits of annotation
-    group_shift_sd: float = 0.015  # inter-ocular distances, in the picture
-    group_scale_sd: float = 0.05  # relative, about the middle of the group, in the picture
-    group_depth_sd_cm: float = 0.2  # along the head's z axis
+    group_shift_sd: float = 0.025  # inter-ocular distances, in the picture
+    group_scale_sd: float = 0.06  # relative, about the middle of the group, in the picture
+    group_depth_sd_cm: float = 0.3  # along the head's z axis
     jaw_slide_sd: float = 0.12  # of the gap between two jaw points, along the jaw, smooth
     jaw_lower: tuple[float, float] = (0.0, 0.0)  # inter-ocular distances, in full at the chin
-    # By how much inner points stay behind a yaw of 50 degrees; grows with the fourth power of the
+    # By how much inner points stay behind a yaw of 50 degrees, and how far the brow of the far side
+    # is then drawn to the near side (inter-ocular distances); both grow with the square of the
     # sine, up to 55 degrees.
     lag_deg: tuple[float, float] = (0.0, 0.0)
+    far_brow_lag: tuple[float, float] = (0.0, 0.0)
     point_noise: tuple[float, float] = (0.0, 0.012)  # inter-ocular distances, per sample
 
     def __post_init__(self) -> None:
@@ -106,8 +116,12 @@ RECIPES = {
     "2d": Synthesis(
         contour_share=0.85,
         fixed_contour_share=0.075,
+        group_shift_sd=0.015,
+        group_scale_sd=0.05,
+        group_depth_sd_cm=0.2,
         jaw_lower=(-0.03, 0.14),
-        lag_deg=(4.0, 12.0),
+        lag_deg=(5.0, 14.0),
+        far_brow_lag=(0.0, 0.06),
     ),
 }
 """The recipe of each network of ``pose_mlp_synth``, by landmark type."""
@@ -169,7 +183,7 @@ def synthesize(
     image[sliding, :JAW] = _contour(
         image[sliding], band_image[sliding], members, start[sliding] / unit
     )
-    image = _habits(image, recipe, draw)
+    image = _habits(image, rotation, recipe, draw)
     return image @ upright, matrix_to_rotvec(rotation)
 
 
@@ -235,11 +249,16 @@ def _from_ears_to_chin(amount: Tensor) -> Tensor:
 
 def _lagging(rotation: Tensor, at_50: Tensor) -> Tensor:
     """``[B, 3, 3]`` rotations that fall short of the yaw of ``rotation``, by an angle at 50."""
-    # The face looks along the head's -z axis.
+    short = at_50 * _lag_growth(rotation)
+    return rotation @ rotvec_to_matrix(torch.stack([0 * short, short, 0 * short], dim=1))
+
+
+def _lag_growth(rotation: Tensor) -> Tensor:
+    """``[B]`` lag as a multiple of that at 50 degrees of yaw, with the sign of the yaw."""
+    # The face looks along the head's -z axis; + is to the right of the picture.
     sine = -rotation[:, 0, 2]
     size = sine.abs().clamp(max=math.sin(math.radians(55))) / math.sin(math.radians(50))
-    short = at_50 * sine.sign() * size**4
-    return rotation @ rotvec_to_matrix(torch.stack([0 * short, short, 0 * short], dim=1))
+    return sine.sign() * size**2
 
 
 def _contour(points: Tensor, band: Tensor, members: Tensor, start: Tensor) -> Tensor:
@@ -287,15 +306,16 @@ def _cut_above(line: Tensor, height: Tensor) -> Tensor:
 
 def _by_group(values: Tensor) -> Tensor:
     """``[B, groups, D]`` values of groups to the ``[B, 68, D]`` points of the groups."""
-    return values.repeat_interleave(torch.tensor([len(group) for group in GROUPS]), dim=1)
+    return values.repeat_interleave(_GROUP_SIZES, dim=1)
 
 
-def _habits(image: Tensor, recipe: Synthesis, draw: _Draw) -> Tensor:
+def _habits(image: Tensor, rotation: Tensor, recipe: Synthesis, draw: _Draw) -> Tensor:
     """Displace upright points as annotators and landmark models do."""
     return (
         image
         + _jaw_habits(image, recipe, draw)
         + _group_habits(image, recipe, draw)
+        + _brow_lag(rotation, draw.uniform(*recipe.far_brow_lag))
         + draw.uniform(*recipe.point_noise, 1, 1) * draw.normal(1.0, LANDMARKS, 2)
     )
 
@@ -312,9 +332,19 @@ def _jaw_habits(image: Tensor, recipe: Synthesis, draw: _Draw) -> Tensor:
     return torch.nn.functional.pad(shift, (0, 0, 0, LANDMARKS - JAW))
 
 
+def _brow_lag(rotation: Tensor, at_50: Tensor) -> Tensor:
+    """The brow of the far side, drawn to the near side."""
+    growth = _lag_growth(rotation)
+    shift = torch.zeros(len(rotation), LANDMARKS, 2)
+    # Where the face looks right in the picture, the brow on the right (the subject's left) is far.
+    shift[:, GROUPS[2], 0] = -(at_50 * growth.clamp(min=0))[:, None]
+    shift[:, GROUPS[1], 0] = -(at_50 * growth.clamp(max=0))[:, None]
+    return shift
+
+
 def _group_habits(image: Tensor, recipe: Synthesis, draw: _Draw) -> Tensor:
     """Groups of points that are moved and resized as one."""
-    middle = torch.stack([image[:, list(group)].mean(dim=1) for group in GROUPS], dim=1)
+    middle = torch.stack([image[:, group].mean(dim=1) for group in GROUPS], dim=1)
     shift = draw.normal(recipe.group_shift_sd, len(GROUPS), 2)
     scale = draw.normal(recipe.group_scale_sd, len(GROUPS), 2)
     return _by_group(shift) + _by_group(scale) * (image - _by_group(middle))
