@@ -6,7 +6,7 @@ away from the camera; rotation vector in radians). A convention is a function fr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import torch
@@ -14,13 +14,19 @@ from torch import Tensor
 
 from feat_pose_plugin.errors import ConventionError
 from feat_pose_plugin.geometry import matrix_to_euler_xyz, rotvec_to_matrix
+from feat_pose_plugin.landmarks import LandmarkType
 
 FEAT_FACEPOSE_COLUMNS_6D = ["Pitch", "Roll", "Yaw", "X", "Y", "Z"]
 
-# Constant turns of the head's own axes, in degrees about x (down through the chin is +, towards
-# the subject's left ear is the axis), measured by `feat-pose calibrate`; see docs/accuracy.md.
-ICT_TO_IMG2POSE_PITCH = 0.0
+# Constant turns of the head's own axes about x (the axis through the subject's left ear; + lowers
+# the face), in degrees, measured by `feat-pose calibrate`; see docs/accuracy.md.
+ICT_TO_IMG2POSE_PITCH: Mapping[LandmarkType, float] = MappingProxyType({"2d": 0.0, "3d": 0.0})
+"""From ICT-FaceKit's axes, in which faces are synthesized, to those of img2pose.
+
+One for each kind of landmarks, because where a kind puts its points moves the zero as well.
+"""
 IMG2POSE_TO_300W_LP_PITCH = 0.0
+"""From img2pose's axes to those of 300W-LP and AFLW2000-3D."""
 
 
 def camera_to_300w_lp_matrix(rotation: Tensor) -> Tensor:
@@ -56,7 +62,7 @@ def _to_300w_lp(pose: Tensor) -> Tensor:
     return torch.stack([pitch, roll, yaw, x, -y, -z], dim=-1)
 
 
-CONVENTIONS: MappingProxyType[str, Callable[[Tensor], Tensor]] = MappingProxyType(
+CONVENTIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {"feat": _to_feat, "img2pose": _to_img2pose, "300w-lp": _to_300w_lp}
 )
 """From ``[..., 6]`` pose in convention ``img2pose`` to the six columns of each convention.

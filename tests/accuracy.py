@@ -233,7 +233,8 @@ def _constants(aflw2000: Path, official: Path, backend: PoseBackend) -> Table:
     rows = []
     for method in (backend, img2pose_sqpnp()):
         for name, (reference, landmark_type) in references.items():
-            zero = calibrate(method, reference, landmark_type=landmark_type)
+            constant = calibrate(method, reference, landmark_type=landmark_type)
+            zero, pitch = constant.turn, constant.pitch
             row: dict[str, object] = {
                 "method": method.provenance.name,
                 "network": landmark_type if method is backend else "-",
@@ -248,7 +249,10 @@ def _constants(aflw2000: Path, official: Path, backend: PoseBackend) -> Table:
                 strict=True,
             ):
                 row |= {axis: value, f"{axis}_error": error, f"{axis} spread": spread}
-            rows.append(row)
+            rows.append(
+                row
+                | {"pitch alone": pitch.pitch_deg, "pitch alone_error": pitch.standard_error_deg}
+            )
     return Table(
         "The constant C from a method's zero of the head to a reference's, "
         "R_reference = R_estimated C, and what is left around it",

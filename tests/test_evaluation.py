@@ -322,7 +322,10 @@ def test_calibration_does_not_depend_on_the_constant_it_measures(
     for constant in (0.0, 2.0, 3.5):
         monkeypatch.setattr(conventions, "IMG2POSE_TO_300W_LP_PITCH", constant)
         found = calibrate(backend, reference, landmark_type="2d")
-        np.testing.assert_allclose(found.rotation_vector_deg, [3.5, 0, 0], atol=EXACT)
+        np.testing.assert_allclose(found.turn.rotation_vector_deg, [3.5, 0, 0], atol=EXACT)
+        assert found.pitch.pitch_deg == pytest.approx(3.5, abs=0.01)
+        assert found.pitch.mae_deg == pytest.approx(0, abs=0.01)
+        assert found.pitch.standard_error_deg == pytest.approx(0, abs=0.01)
         result = run(backend, reference)
         np.testing.assert_allclose(
             result.constant.rotation_vector_deg, [3.5 - constant, 0, 0], atol=EXACT
@@ -1007,7 +1010,7 @@ def test_sqpnp_on_aflw2000_is_as_published(
         result = evaluate(backend, reference, landmark_type="3d", draws=50)
         assert len(result.faces) == 985
         assert figure(result, "mae") == pytest.approx(expected, abs=0.2)
-        zero = calibrate(backend, reference, landmark_type="3d", draws=50)
+        zero = calibrate(backend, reference, landmark_type="3d", draws=50).turn
         pitch, yaw, roll = zero.rotation_vector_deg
         assert 2.5 < pitch < 4.5
         assert abs(yaw) < 0.7
@@ -1020,7 +1023,7 @@ def test_official_outputs_are_read_and_calibrated(shared_data: Path) -> None:
     table = pd.read_csv(path)
     angles = np.rad2deg(table[["Pitch", "Roll", "Yaw"]])
     np.testing.assert_allclose(reference.angles_deg, angles, atol=1e-9)
-    zero = calibrate(img2pose_sqpnp(), reference, landmark_type="2d", draws=100)
+    zero = calibrate(img2pose_sqpnp(), reference, landmark_type="2d", draws=100).turn
     assert zero.faces == 225
     pitch, error = zero.rotation_vector_deg[0], zero.standard_error_deg[0]
     assert abs(pitch - 4) < 1

@@ -4,7 +4,7 @@
 
     read_reference -> Reference -> evaluate            -> Evaluation  -> plot_evaluation
                                 -> evaluate_with_noise -> DataFrame
-                                -> calibrate           -> HeadZero
+                                -> calibrate           -> Calibration
     read_turns     -> Turns     -> turn_gains, turn_errors -> DataFrame
     two layouts of the same frames -> layout_agreement     -> DataFrame
 """
@@ -12,13 +12,14 @@
 from __future__ import annotations
 
 from feat_pose_plugin.evaluation.agreement import layout_agreement
-from feat_pose_plugin.evaluation.calibration import HeadZero, calibrate, head_zero
+from feat_pose_plugin.evaluation.calibration import Calibration, HeadZero, calibrate, head_zero
 from feat_pose_plugin.evaluation.figures import Evaluation, evaluate, evaluate_with_noise
 from feat_pose_plugin.evaluation.picture import plot_evaluation
 from feat_pose_plugin.evaluation.reference import Reference, read_reference, with_noise
 from feat_pose_plugin.evaluation.turns import Turns, read_turns, turn_errors, turn_gains
 
 __all__ = [
+    "Calibration",
     "Evaluation",
     "HeadZero",
     "Reference",

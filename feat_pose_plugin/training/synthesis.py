@@ -2,14 +2,14 @@
 
 Frames: the head's axes are the camera's for a head that faces it (x right in the picture, y down,
 z away from the camera), so ICT-FaceKit's axes turned by half a turn about x, and then by
-:data:`~feat_pose_plugin.conventions.ICT_TO_IMG2POSE_PITCH` so that no turn is no turn in img2pose's
-sense. Lengths are centimetres in space, and inter-ocular distances (outer eye corners) in the
-picture.
+``head_zero_deg``, so that no turn is no turn in img2pose's sense. Lengths are centimetres in space,
+and inter-ocular distances (outer eye corners) in the picture.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import torch
@@ -22,7 +22,7 @@ from feat_pose_plugin.geometry import (
     resample_by_arc_length,
     rotvec_to_matrix,
 )
-from feat_pose_plugin.landmarks import LANDMARKS, outer_eye_distance
+from feat_pose_plugin.landmarks import LANDMARKS, LandmarkType, outer_eye_distance
 from feat_pose_plugin.training.face_model import FaceModel
 
 CHIN = 8
@@ -49,6 +49,9 @@ class Synthesis:
     Shares are probabilities per sample; ``_sd`` is the standard deviation of a normal
     distribution; a pair is the range of a uniform distribution.
     """
+
+    # From ICT-FaceKit's axes to those in which the pose is stated, about x
+    head_zero_deg: float = 0.0
 
     # Shape
     identity_sd: float = 1.4  # standard deviations of the model's own coefficients
@@ -81,20 +84,20 @@ class Synthesis:
     fixed_contour_pitch_sd_deg: float = 12.0  # from where the fixed contour is seen
     # How far points of the head are set back from there, drawn for ear and angle of the jaw apart.
     # ICT-FaceKit's own jawline lies 1 to 2.5 cm behind Multi-PIE's, img2pose's reference 0 to 4.3.
-    jaw_back_cm: tuple[float, float] = (0.25, 3.5)
+    jaw_back_cm: tuple[float, float] = (0.25, 3.25)
 
     # Habits of annotation
-    group_shift_sd: float = 0.025  # inter-ocular distances, in the picture
-    group_scale_sd: float = 0.06  # relative, about the middle of the group, in the picture
-    group_depth_sd_cm: float = 0.3  # along the head's z axis
-    jaw_slide_sd: float = 0.12  # of the gap between two jaw points, along the jaw, smooth
+    group_shift_sd: float = 0.01  # inter-ocular distances, in the picture
+    group_scale_sd: float = 0.04  # relative, about the middle of the group, in the picture
+    group_depth_sd_cm: float = 0.15  # along the head's z axis
+    jaw_slide_sd: float = 0.1  # of the gap between two jaw points, along the jaw, smooth
     jaw_lower: tuple[float, float] = (0.0, 0.0)  # inter-ocular distances, in full at the chin
     # By how much inner points stay behind a yaw of 50 degrees, and how far the brow of the far side
     # is then drawn to the near side (inter-ocular distances); both grow with the square of the
     # sine, up to 55 degrees.
     lag_deg: tuple[float, float] = (0.0, 0.0)
     far_brow_lag: tuple[float, float] = (0.0, 0.0)
-    point_noise: tuple[float, float] = (0.0, 0.012)  # inter-ocular distances, per sample
+    point_noise: tuple[float, float] = (0.0, 0.01)  # inter-ocular distances, per sample
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -111,14 +114,12 @@ class Synthesis:
             )
 
 
-RECIPES = {
-    "3d": Synthesis(),
+RECIPES: Mapping[LandmarkType, Synthesis] = {
+    "3d": Synthesis(head_zero_deg=ICT_TO_IMG2POSE_PITCH["3d"]),
     "2d": Synthesis(
+        head_zero_deg=ICT_TO_IMG2POSE_PITCH["2d"],
         contour_share=0.85,
         fixed_contour_share=0.075,
-        group_shift_sd=0.015,
-        group_scale_sd=0.05,
-        group_depth_sd_cm=0.2,
         jaw_lower=(-0.03, 0.14),
         lag_deg=(5.0, 14.0),
         far_brow_lag=(0.0, 0.06),
@@ -214,7 +215,7 @@ def _shapes(face: FaceModel, recipe: Synthesis, draw: _Draw) -> Tensor:
     weights = torch.cat([identity, expression], dim=1)
     basis = torch.cat([face.identity, face.expression]).flatten(1)
     shape = (face.mean.flatten() + weights @ basis).reshape(len(weights), -1, 3)
-    axes = rotvec_to_matrix(torch.tensor([math.radians(ICT_TO_IMG2POSE_PITCH), 0.0, 0.0]))
+    axes = rotvec_to_matrix(torch.tensor([math.radians(recipe.head_zero_deg), 0.0, 0.0]))
     shape = shape * torch.tensor([1.0, -1.0, -1.0]) @ axes
     height, depth = draw.uniform(*recipe.height_scale), draw.uniform(*recipe.depth_scale)
     scale = torch.stack([torch.ones_like(height), height, depth], dim=1)[:, None]
