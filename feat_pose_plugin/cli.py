@@ -239,9 +239,9 @@ def synth(
     from dataclasses import replace
 
     from feat_pose_plugin.training.face_model import read_face_model
-    from feat_pose_plugin.training.synth import Training, train_synth
+    from feat_pose_plugin.training.synth import settings_for, train_synth
 
-    settings = Training()
+    settings = settings_for(landmark_type)
     if hidden is not None:
         settings = replace(settings, hidden=_layers(hidden))
     if faces is not None:

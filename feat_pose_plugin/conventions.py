@@ -20,7 +20,7 @@ FEAT_FACEPOSE_COLUMNS_6D = ["Pitch", "Roll", "Yaw", "X", "Y", "Z"]
 
 # Constant turns of the head's own axes about x (the axis through the subject's left ear; + lowers
 # the face), in degrees, measured by `feat-pose calibrate`; see docs/accuracy.md.
-ICT_TO_IMG2POSE_PITCH: Mapping[LandmarkType, float] = MappingProxyType({"2d": 0.0, "3d": 0.0})
+ICT_TO_IMG2POSE_PITCH: Mapping[LandmarkType, float] = MappingProxyType({"2d": -3.7, "3d": -0.5})
 """From ICT-FaceKit's axes, in which faces are synthesized, to those of img2pose.
 
 One for each kind of landmarks, because where a kind puts its points moves the zero as well.

@@ -53,9 +53,9 @@ class Training:
         held_out: Synthetic faces to evaluate on.
     """
 
-    hidden: tuple[int, ...] = (256, 128, 64)
-    layer_norm: bool = False
-    faces: int = 3_000_000
+    hidden: tuple[int, ...] = (512, 256, 128)
+    layer_norm: bool = True
+    faces: int = 2_500_000
     batch: int = 512
     learning_rate: float = 2e-3
     warm_up: float = 0.1
@@ -85,6 +85,27 @@ class Training:
             return self.learning_rate * 0.5 * (1 - math.cos(math.pi * share / self.warm_up))
         fallen = (share - self.warm_up) / (1 - self.warm_up)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * fallen))
+
+
+SETTINGS: Mapping[LandmarkType, Training] = {
+    "3d": Training(),
+    "2d": Training(hidden=(256, 128, 64)),
+}
+"""The settings of each network of ``pose_mlp_synth``. Sizes by accuracy, then by speed: larger ones
+read 2D landmarks no better. See docs/accuracy.md.
+"""
+
+
+def settings_for(landmark_type: str) -> Training:
+    """The settings of the bundled network for a kind of landmarks.
+
+    Raises:
+        TrainingError: There is no such kind.
+    """
+    for kind, settings in SETTINGS.items():
+        if kind == landmark_type:
+            return settings
+    raise TrainingError(f"landmark_type must be one of {list(SETTINGS)}, got {landmark_type!r}.")
 
 
 @dataclass
@@ -138,7 +159,7 @@ def train_synth(
         face: The face model.
         output: The ``.safetensors`` file to write; the model card goes beside it.
         landmark_type: Kind of landmarks to train for.
-        settings: Network and schedule; the defaults if None.
+        settings: Network and schedule; :data:`SETTINGS` of the landmark type if None.
         recipe: What the faces are made of; :data:`RECIPES` of the landmark type if None.
         seed: Everything random follows from it.
         progress: Whether to show a progress bar.
@@ -150,9 +171,8 @@ def train_synth(
         TrainingError: The landmark type is unknown, or the state on disk belongs to other
             settings or is damaged.
     """
-    settings = settings or Training()
-    if landmark_type not in RECIPES:
-        raise TrainingError(f"landmark_type must be one of {list(RECIPES)}, got {landmark_type!r}.")
+    settings_of_type = settings_for(landmark_type)
+    settings = settings or settings_of_type
     recipe = recipe or RECIPES[landmark_type]
     card = start_card(output, settings, seed) | {
         "licence": "MIT",
