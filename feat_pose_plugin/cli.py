@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class _Commands(TyperGroup):
-    """Says our errors on stderr, without a traceback."""
+    """Says our errors, and the machine's, on stderr, without a traceback."""
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         try:
             return super().invoke(ctx)
-        except FeatPoseError as error:
+        except (FeatPoseError, OSError) as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(_exit_status(error)) from error
 
@@ -39,10 +39,10 @@ app = typer.Typer(
 )
 
 
-def _exit_status(error: FeatPoseError) -> int:
+def _exit_status(error: Exception) -> int:
     """2 where other input or options would help, 1 where the machine or the package failed."""
     is_input = isinstance(error, ValueError | TableError | UnknownBackendError)
-    is_machine = getattr(error.__cause__, "errno", None) is not None
+    is_machine = any(getattr(e, "errno", None) is not None for e in (error, error.__cause__))
     return 2 if is_input and not is_machine else 1
 
 

@@ -18,14 +18,17 @@ from feat_pose_plugin.landmarks import LandmarkType
 
 FEAT_FACEPOSE_COLUMNS_6D = ["Pitch", "Roll", "Yaw", "X", "Y", "Z"]
 
-# Constant turns of the head's own axes about x (the axis through the subject's left ear; + lowers
-# the face), in degrees, measured by `feat-pose calibrate`; see docs/accuracy.md.
-ICT_TO_IMG2POSE_PITCH: Mapping[LandmarkType, float] = MappingProxyType({"2d": -3.7, "3d": -0.5})
-"""From ICT-FaceKit's axes, in which faces are synthesized, to those of img2pose.
+# Constant turns between zeros of the head, R_there = R_here C, in degrees about the head's own x
+# (to the subject's left; + lowers the face), y (down) and z (to the back), measured by
+# `feat-pose calibrate`; docs/accuracy.md says how, and how well they are known.
+ICT_TO_IMG2POSE_DEG: Mapping[LandmarkType, tuple[float, float, float]] = MappingProxyType(
+    {"2d": (-3.7, 0.0, 0.7), "3d": (-0.5, 0.0, 0.0)}
+)
+"""Rotation vectors from ICT-FaceKit's axes, in which faces are synthesized, to img2pose's.
 
 One for each kind of landmarks, because where a kind puts its points moves the zero as well.
 """
-IMG2POSE_TO_300W_LP_PITCH = 0.0
+IMG2POSE_TO_300W_LP_PITCH = -1.1
 """From img2pose's axes to those of 300W-LP and AFLW2000-3D."""
 
 

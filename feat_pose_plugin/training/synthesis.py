@@ -1,9 +1,10 @@
 """Synthetic landmarks with exact pose: faces, cameras, and the habits of landmark models.
 
 Frames: the head's axes are the camera's for a head that faces it (x right in the picture, y down,
-z away from the camera), so ICT-FaceKit's axes turned by half a turn about x, and then by
-``head_zero_deg``, so that no turn is no turn in img2pose's sense. Lengths are centimetres in space,
-and inter-ocular distances (outer eye corners) in the picture.
+z away from the camera), so ICT-FaceKit's axes turned by half a turn about x. The pose is stated
+from another zero of the head, ``head_zero_deg`` away, so that no turn is no turn in img2pose's
+sense. Lengths are centimetres in space, and inter-ocular distances (outer eye corners) in the
+picture.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from feat_pose_plugin.conventions import ICT_TO_IMG2POSE_PITCH
+from feat_pose_plugin.conventions import ICT_TO_IMG2POSE_DEG
 from feat_pose_plugin.errors import TrainingError
 from feat_pose_plugin.geometry import (
     matrix_to_rotvec,
     resample_by_arc_length,
     rotvec_to_matrix,
 )
-from feat_pose_plugin.landmarks import LANDMARKS, LandmarkType, outer_eye_distance
+from feat_pose_plugin.landmarks import (
+    LANDMARKS,
+    MIRROR_68,
+    LandmarkType,
+    outer_eye_distance,
+)
 from feat_pose_plugin.training.face_model import FaceModel
 
 CHIN = 8
@@ -50,8 +56,8 @@ class Synthesis:
     distribution; a pair is the range of a uniform distribution.
     """
 
-    # From ICT-FaceKit's axes to those in which the pose is stated, about x
-    head_zero_deg: float = 0.0
+    # Rotation vector from ICT-FaceKit's zero of the head to that of the stated pose
+    head_zero_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     # Shape
     identity_sd: float = 1.4  # standard deviations of the model's own coefficients
@@ -115,9 +121,9 @@ class Synthesis:
 
 
 RECIPES: Mapping[LandmarkType, Synthesis] = {
-    "3d": Synthesis(head_zero_deg=ICT_TO_IMG2POSE_PITCH["3d"]),
+    "3d": Synthesis(head_zero_deg=ICT_TO_IMG2POSE_DEG["3d"]),
     "2d": Synthesis(
-        head_zero_deg=ICT_TO_IMG2POSE_PITCH["2d"],
+        head_zero_deg=ICT_TO_IMG2POSE_DEG["2d"],
         contour_share=0.85,
         fixed_contour_share=0.075,
         group_shift_sd=0.015,
@@ -126,7 +132,7 @@ RECIPES: Mapping[LandmarkType, Synthesis] = {
         jaw_slide_sd=0.12,
         point_noise=(0.0, 0.012),
         jaw_lower=(-0.03, 0.14),
-        lag_deg=(5.0, 14.0),
+        lag_deg=(6.0, 16.0),
         far_brow_lag=(0.0, 0.06),
     ),
 }
@@ -189,8 +195,14 @@ def synthesize(
     image[sliding, :JAW] = _contour(
         image[sliding], band_image[sliding], members, start[sliding] / unit
     )
-    image = _habits(image, rotation, recipe, draw)
-    return image @ upright, matrix_to_rotvec(rotation)
+    image = _habits(image, rotation, recipe, draw) @ upright
+    # Half of the faces become their mirror images, so that left and right are alike.
+    mirrored = draw.uniform(0, 1) < 0.5
+    mirror = torch.tensor([-1.0, 1.0, 1.0])
+    image[mirrored] = image[mirrored][:, list(MIRROR_68)] * mirror[:2]
+    rotation[mirrored] = mirror[:, None] * rotation[mirrored] * mirror
+    zero = rotvec_to_matrix(torch.tensor(recipe.head_zero_deg).deg2rad())
+    return image, matrix_to_rotvec(rotation @ zero)
 
 
 class _Draw:
@@ -220,8 +232,7 @@ def _shapes(face: FaceModel, recipe: Synthesis, draw: _Draw) -> Tensor:
     weights = torch.cat([identity, expression], dim=1)
     basis = torch.cat([face.identity, face.expression]).flatten(1)
     shape = (face.mean.flatten() + weights @ basis).reshape(len(weights), -1, 3)
-    axes = rotvec_to_matrix(torch.tensor([math.radians(recipe.head_zero_deg), 0.0, 0.0]))
-    shape = shape * torch.tensor([1.0, -1.0, -1.0]) @ axes
+    shape = shape * torch.tensor([1.0, -1.0, -1.0])
     height, depth = draw.uniform(*recipe.height_scale), draw.uniform(*recipe.depth_scale)
     scale = torch.stack([torch.ones_like(height), height, depth], dim=1)[:, None]
     return shape * (scale + draw.normal(recipe.anisotropy_sd, 1, 3))
