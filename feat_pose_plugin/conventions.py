@@ -22,7 +22,7 @@ FEAT_FACEPOSE_COLUMNS_6D = ["Pitch", "Roll", "Yaw", "X", "Y", "Z"]
 # (to the subject's left; + lowers the face), y (down) and z (to the back), measured by
 # `feat-pose calibrate`; docs/accuracy.md says how, and how well they are known.
 ICT_TO_IMG2POSE_DEG: Mapping[LandmarkType, tuple[float, float, float]] = MappingProxyType(
-    {"2d": (-3.7, 0.0, 0.7), "3d": (-0.5, 0.0, 0.0)}
+    {"2d": (-3.1, 0.0, 0.8), "3d": (0.0, 0.0, 0.0)}
 )
 """Rotation vectors from ICT-FaceKit's axes, in which faces are synthesized, to img2pose's.
 

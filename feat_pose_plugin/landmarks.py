@@ -67,7 +67,11 @@ py-feat's own table has the chin at point 10 and skips four vertices of the left
 _BLOCK_CHIN = 10
 _BLOCK_LAST_STEP = 2.3
 _BLOCK_LAST_STEP_OF_SIDE = 3.5
-_MESH_SET_BACK = 0.3  # of the way from the nose to the temples
+
+# How far the jaw of a mesh is set back, in ways from the nose to the temples. More for the block,
+# whose step over the left cheek runs inside the face.
+_SET_BACK = 0.3
+_SET_BACK_BLOCK = 0.45
 
 
 @dataclass(frozen=True)
@@ -119,12 +123,13 @@ def read_landmarks(
             f"{type(source).__module__}.{type(source).__qualname__}."
         )
     if mesh:
-        points = _set_jaw_back(points)
+        points = _set_jaw_back(points, _SET_BACK)
         is_3d = torch.ones(len(points), dtype=torch.bool, device=points.device)
     else:
         is_3d = _is_detectorv2_block(points)
         if is_3d.any():
-            points = torch.where(is_3d[:, None, None], _set_jaw_back(_respace_jaw(points)), points)
+            respaced = _set_jaw_back(_respace_jaw(points), _SET_BACK_BLOCK)
+            points = torch.where(is_3d[:, None, None], respaced, points)
     if landmark_type != "auto":
         is_3d = torch.full_like(is_3d, landmark_type == "3d")
     return Landmarks(points, is_3d)
@@ -280,7 +285,7 @@ def _is_detectorv2_block(points: Tensor) -> Tensor:
     return is_block
 
 
-def _set_jaw_back(points: Tensor) -> Tensor:
+def _set_jaw_back(points: Tensor, amount: float) -> Tensor:
     """Points of a mesh with the jaw where the head has its edge.
 
     The mesh ends at the face oval, up to 2 cm in front of the points of the head that the network
@@ -289,7 +294,7 @@ def _set_jaw_back(points: Tensor) -> Tensor:
     """
     back = 0.5 * (points[:, 0] + points[:, 16]) - points[:, 27]
     side = torch.linspace(2, 0, 9, dtype=points.dtype, device=points.device).clamp(max=1)
-    share = _MESH_SET_BACK * torch.cat([side, side[:8].flip(0)])
+    share = amount * torch.cat([side, side[:8].flip(0)])
     jaw = points[:, :17] + share[:, None] * back[:, None]
     return torch.cat([jaw, points[:, 17:]], dim=1)
 

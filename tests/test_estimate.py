@@ -293,12 +293,3 @@ def test_pose_of_real_videos_follows_another_method(name, shared_data):
     # deviation) and tilts by 3 would be 24 and 6 away with the wrong sign.
     for column, reference in (("Roll", "ry"), ("Yaw", "rz")):
         assert np.rad2deg((pose[column] - table[reference]).std()) < 3
-
-
-def test_pose_of_openfaces_landmarks_follows_openface(feat_folder):
-    table = pd.read_csv(feat_folder / "tests" / "data" / "OpenFace_Test.csv")
-    pose = estimate_pose(table)
-    assert len(pose) == len(table)
-    table = table.rename(columns=str.strip)
-    for column, reference in (("Yaw", "pose_Ry"), ("Roll", "pose_Rz")):
-        assert abs(pose[column].corr(table[reference])) > 0.95

@@ -299,9 +299,9 @@ def test_detectorv2_block_is_recognised_and_its_jaw_respaced_and_set_back(
         # As for a mesh, the jaw is set back in the head. The temples (points 0 and 16) move with
         # it, and their middle to the nose goes with them.
         share = np.array([1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0])
-        share = 0.3 * np.concatenate([share, share[7::-1]])[:, None]
+        share = 0.45 * np.concatenate([share, share[7::-1]])[:, None]
         nose = block[27]
-        back = (points[[0, 16]].mean(axis=0) - nose) / 1.3
+        back = (points[[0, 16]].mean(axis=0) - nose) / 1.45
         points[:17] -= share * back
         # Ear, chin (vertex 152) and ear stay; the chin becomes point 8.
         np.testing.assert_allclose(points[[0, 8, 16]], block[[0, 10, 16]], atol=1e-3)

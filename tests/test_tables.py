@@ -79,8 +79,13 @@ def test_pose_in_the_file_is_what_estimate_pose_says(
 
 
 def test_openface_yaw_and_roll_follow_its_own_pose(tmp_path: Path) -> None:
+    """As Euler angles, which OpenFace's are.
+
+    The head is pitched by 20 degrees and rolls by less than one, so that a rotation vector's roll
+    is half yaw: that of OpenFace's own rotations correlates at 0.91 with its own ``pose_Rz``.
+    """
     target = tmp_path / "out.csv"
-    estimate_table(TABLES["OpenFace_Test.csv"], target)
+    estimate_table(TABLES["OpenFace_Test.csv"], target, convention="300w-lp")
     table = pd.read_csv(target, skipinitialspace=True)
     yaw = np.corrcoef(table["Yaw"], table["pose_Ry"])[0, 1]
     roll = np.corrcoef(table["Roll"], table["pose_Rz"])[0, 1]

@@ -104,7 +104,7 @@ def test_the_first_rows_are_the_landmarks(face, raw):
 def test_the_jaw_band_lies_around_the_jaw_and_on_both_sides(face):
     band, jaw = face.mean[68:], face.mean[:17]
     assert len(band) > 100
-    assert torch.cdist(band, jaw).min(dim=1).values.max() < 4.5  # cm
+    assert torch.cdist(band, jaw).min(dim=1).values.max() < 6.5  # cm
     assert abs(int((band[:, 0] > 0).sum() - (band[:, 0] < 0).sum())) < 0.1 * len(band)
     assert band[:, 1].min() > jaw[:, 1].min() - 1  # no throat
     nose_and_mouth = face.mean[27:68]
@@ -190,6 +190,9 @@ def test_a_visible_contour_has_equal_arcs_on_either_side_of_the_chin(face):
     landmarks, _ = synthesize(face, recipe, 300, generator())
     for half in (landmarks[:, :9], landmarks[:, 8:17]):
         steps = half.diff(dim=1).norm(dim=-1)
+        visible = steps.sum(dim=1) > 0.3  # the far half may be hidden behind the chin
+        assert visible.float().mean() > 0.8
+        half, steps = half[visible], steps[visible]
         # Chords of equal arcs: equal but where the outline bends.
         assert (steps.amax(dim=1) / steps.median(dim=1).values).median() < 1.05
         assert torch.allclose(

@@ -89,7 +89,7 @@ class Training:
 
 SETTINGS: Mapping[LandmarkType, Training] = {
     "3d": Training(),
-    "2d": Training(hidden=(256, 128, 64), faces=1_500_000),
+    "2d": Training(hidden=(256, 128, 64), faces=2_000_000),
 }
 """The settings of each network of ``pose_mlp_synth``. Sizes by accuracy, then by speed: larger
 networks and more faces read real 2D landmarks no better. See docs/accuracy.md.

@@ -93,17 +93,17 @@ class Synthesis:
     jaw_back_cm: tuple[float, float] = (0.25, 3.25)
 
     # Habits of annotation
-    group_shift_sd: float = 0.01  # inter-ocular distances, in the picture
-    group_scale_sd: float = 0.04  # relative, about the middle of the group, in the picture
-    group_depth_sd_cm: float = 0.15  # along the head's z axis
-    jaw_slide_sd: float = 0.1  # of the gap between two jaw points, along the jaw, smooth
+    group_shift_sd: float = 0.005  # inter-ocular distances, in the picture
+    group_scale_sd: float = 0.03  # relative, about the middle of the group, in the picture
+    group_depth_sd_cm: float = 0.1  # along the head's z axis
+    jaw_slide_sd: float = 0.07  # of the gap between two jaw points, along the jaw, smooth
     jaw_lower: tuple[float, float] = (0.0, 0.0)  # inter-ocular distances, in full at the chin
     # By how much inner points stay behind a yaw of 50 degrees, and how far the brow of the far side
     # is then drawn to the near side (inter-ocular distances); both grow with the square of the
     # sine, up to 55 degrees.
     lag_deg: tuple[float, float] = (0.0, 0.0)
     far_brow_lag: tuple[float, float] = (0.0, 0.0)
-    point_noise: tuple[float, float] = (0.0, 0.01)  # inter-ocular distances, per sample
+    point_noise: tuple[float, float] = (0.0, 0.006)  # inter-ocular distances, per sample
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -126,14 +126,14 @@ RECIPES: Mapping[LandmarkType, Synthesis] = {
         head_zero_deg=ICT_TO_IMG2POSE_DEG["2d"],
         contour_share=0.85,
         fixed_contour_share=0.075,
-        group_shift_sd=0.015,
-        group_scale_sd=0.05,
+        group_shift_sd=0.0125,
+        group_scale_sd=0.045,
         group_depth_sd_cm=0.2,
-        jaw_slide_sd=0.12,
-        point_noise=(0.0, 0.012),
+        jaw_slide_sd=0.11,
+        point_noise=(0.0, 0.011),
         jaw_lower=(-0.03, 0.14),
-        lag_deg=(6.0, 16.0),
-        far_brow_lag=(0.0, 0.06),
+        lag_deg=(8.0, 14.0),
+        far_brow_lag=(0.01, 0.05),
     ),
 }
 """The recipe of each network of ``pose_mlp_synth``, by landmark type."""
