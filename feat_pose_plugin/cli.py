@@ -5,6 +5,7 @@ Options and messages only. Whatever is slow to import is imported inside the com
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -42,8 +43,8 @@ app = typer.Typer(
 def _exit_status(error: Exception) -> int:
     """2 where other input or options would help, 1 where the machine or the package failed."""
     is_input = isinstance(error, ValueError | TableError | UnknownBackendError)
-    is_machine = any(getattr(e, "errno", None) is not None for e in (error, error.__cause__))
-    return 2 if is_input and not is_machine else 1
+    numbers = {getattr(e, "errno", None) for e in (error, error.__cause__)}
+    return 2 if is_input and numbers <= {None, errno.ENOENT} else 1
 
 
 def _print_version(wanted: bool) -> None:
@@ -84,7 +85,7 @@ def estimate(
         str, typer.Option(help="A name that `feat-pose models` lists.")
     ] = "pose_mlp_synth",
     convention: Annotated[
-        str, typer.Option(help="What the columns mean: feat, img2pose or 300w-lp.")
+        str, typer.Option(help="What the columns mean: feat, img2pose, 300w-lp or openface.")
     ] = "feat",
     landmark_type: Annotated[
         str,

@@ -28,7 +28,7 @@ ICT_TO_IMG2POSE_DEG: Mapping[LandmarkType, tuple[float, float, float]] = Mapping
 
 One for each kind of landmarks, because where a kind puts its points moves the zero as well.
 """
-IMG2POSE_TO_300W_LP_PITCH = -1.5
+IMG2POSE_TO_300W_LP_PITCH = -1.7
 """From img2pose's axes to those of 300W-LP and AFLW2000-3D."""
 
 
@@ -65,8 +65,19 @@ def _to_300w_lp(pose: Tensor) -> Tensor:
     return torch.stack([pitch, roll, yaw, x, -y, -z], dim=-1)
 
 
+def _to_openface(pose: Tensor) -> Tensor:
+    pitch, yaw, roll = matrix_to_euler_xyz(rotvec_to_matrix(pose[..., :3])).unbind(-1)
+    unknown = torch.full_like(pitch, torch.nan)
+    return torch.stack([pitch, roll, yaw, unknown, unknown, unknown], dim=-1)
+
+
 CONVENTIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
-    {"feat": _to_feat, "img2pose": _to_img2pose, "300w-lp": _to_300w_lp}
+    {
+        "feat": _to_feat,
+        "img2pose": _to_img2pose,
+        "300w-lp": _to_300w_lp,
+        "openface": _to_openface,
+    }
 )
 """From ``[..., 6]`` pose in convention ``img2pose`` to the six columns of each convention.
 
@@ -80,6 +91,10 @@ CONVENTIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
 ``300w-lp``
     Euler angles of AFLW2000-3D and most papers, degrees: ``R' = Rx Ry Rz`` with
     ``yaw = asin(-R'[0, 2])``. X, Y, Z along x right, y up, z towards the camera.
+``openface``
+    Euler angles as OpenFace's ``pose_Rx, pose_Rz, pose_Ry``, radians: ``R = Rx Ry Rz`` in
+    img2pose's camera axes; +pitch looks down, +yaw turns to the subject's right, +roll tilts to
+    the subject's left. X, Y, Z are NaN: OpenFace's are millimetres, which are not known here.
 """
 
 

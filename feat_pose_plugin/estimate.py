@@ -38,7 +38,8 @@ def estimate_pose(
             of the head), or ``"auto"``: meshes are 3d, all other 68 points are 2d.
         frame_size: Height and width of the video frame in pixels, if known.
         convention: What the columns mean: ``"feat"`` (radians; +pitch up, +yaw to the subject's
-            right, +roll towards the subject's right shoulder), ``"img2pose"``, ``"300w-lp"``.
+            right, +roll towards the subject's right shoulder), ``"img2pose"``, ``"300w-lp"``,
+            ``"openface"``.
         device: Where to estimate; by default the device of a tensor, the CPU otherwise.
 
     Returns:

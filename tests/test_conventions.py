@@ -86,6 +86,14 @@ def test_300w_lp_turns_y_up_and_z_to_the_camera_and_counts_degrees():
     assert nod["Roll"] == pytest.approx(0, abs=1e-9)
 
 
+@given(rotvecs)
+def test_openface_is_euler_angles_of_the_camera_frame(rotvec):
+    found = columns(rotvec, "openface")
+    expected = Rotation.from_rotvec(rotvec).as_euler("XYZ")
+    np.testing.assert_allclose([found[k] for k in ("Pitch", "Yaw", "Roll")], expected, atol=1e-6)
+    assert np.isnan([found[k] for k in "XYZ"]).all()
+
+
 def test_300w_lp_zero_is_one_constant_of_pitch():
     zero = columns([0, 0, 0], "300w-lp")
     assert zero["Pitch"] == pytest.approx(-IMG2POSE_TO_300W_LP_PITCH)
@@ -143,7 +151,7 @@ def test_mirror_image_negates_the_turns_to_the_sides_and_nothing_else(rotvec, co
     # In convention img2pose "Roll" and "Yaw" are ry and rz; either way both change sign.
     signs = {"Pitch": 1, "Roll": -1, "Yaw": -1, "X": 1, "Y": 1, "Z": 1}
     for name, sign in signs.items():
-        assert mirrored[name] == pytest.approx(sign * pose[name], abs=1e-9)
+        assert mirrored[name] == pytest.approx(sign * pose[name], abs=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize("convention", sorted(CONVENTIONS))
@@ -155,12 +163,15 @@ def test_shape_dtype_and_nan(convention, dtype):
     values = from_img2pose(pose, convention)
     assert values.shape == pose.shape
     assert values.dtype == dtype
-    assert torch.equal(values.isnan(), pose.isnan())
+    unknown = pose.isnan()
+    if convention == "openface":
+        unknown[..., 3:] = True
+    assert torch.equal(values.isnan(), unknown)
     assert from_img2pose(pose[0, :0], convention).shape == (0, 6)
 
 
 def test_unknown_convention_is_repeated_and_the_known_ones_named():
-    with pytest.raises(ConventionError, match=r"'aflw'.*'feat', 'img2pose', '300w-lp'"):
+    with pytest.raises(ConventionError, match=r"'aflw'.*'feat', 'img2pose', '300w-lp', 'openface'"):
         find_convention("aflw")
     with pytest.raises(ValueError, match="unknown convention None"):
         from_img2pose(torch.zeros(1, 6), None)

@@ -53,7 +53,7 @@ class Training:
         held_out: Synthetic faces to evaluate on.
     """
 
-    hidden: tuple[int, ...] = (512, 256, 128)
+    hidden: tuple[int, ...] = (256, 128, 64)
     layer_norm: bool = True
     faces: int = 2_500_000
     batch: int = 512
@@ -89,10 +89,10 @@ class Training:
 
 SETTINGS: Mapping[LandmarkType, Training] = {
     "3d": Training(),
-    "2d": Training(hidden=(256, 128, 64), faces=2_000_000),
+    "2d": Training(faces=2_000_000),
 }
-"""The settings of each network of ``pose_mlp_synth``. Sizes by accuracy, then by speed: larger
-networks and more faces read real 2D landmarks no better. See docs/accuracy.md.
+"""The settings of each network of ``pose_mlp_synth``. Sizes by accuracy, then by speed; see
+docs/accuracy.md.
 """
 
 
