@@ -183,8 +183,7 @@ def write_table(table: pa.Table, path: Path) -> None:
                         None if pa.types.is_floating(kind) else pd.ArrowDtype(kind)
                     ),
                 )
-                # RFC 4180's line ends; with "\n" alone a cell with "\r" would not be quoted.
-                frame.to_csv(part, index=False, lineterminator="\r\n")
+                frame.to_csv(part, index=False, lineterminator=_line_end(table))
             else:
                 pq.write_table(table, part)
     except OSError as error:
@@ -192,6 +191,13 @@ def write_table(table: pa.Table, path: Path) -> None:
             f"{path} could not be written: {error.strerror or error}. Nothing was written; make "
             "room or choose another output."
         ) from error
+
+
+def _line_end(table: pa.Table) -> str:
+    """A line feed; where a cell holds a carriage return, RFC 4180's end, which gets it quoted."""
+    texts = [column for column in table.columns if pa.types.is_string(column.type)]
+    returns = (pc.any(pc.match_substring(text, "\r")).as_py() for text in texts)
+    return "\r\n" if any(returns) else "\n"
 
 
 def _is_csv(path: Path) -> bool:

@@ -78,6 +78,11 @@ def test_pose_in_the_file_is_what_estimate_pose_says(
     np.testing.assert_array_equal(written[POSE].to_numpy("f4"), expected[POSE].to_numpy("f4"))
 
 
+def test_lines_end_as_they_do_elsewhere(tmp_path: Path) -> None:
+    estimate_table(TABLES["001.csv"], tmp_path / "out.csv")
+    assert b"\r" not in (tmp_path / "out.csv").read_bytes()
+
+
 def test_openface_yaw_and_roll_follow_its_own_pose(tmp_path: Path) -> None:
     """In OpenFace's own convention, Euler angles.
 

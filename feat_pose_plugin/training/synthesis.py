@@ -45,7 +45,7 @@ GROUPS = (
     slice(48, 68),
 )
 _GROUP_SIZES = torch.tensor([len(range(LANDMARKS)[group]) for group in GROUPS])
-_DIRECTIONS = 48
+_DIRECTIONS = 48  # in which the outline of a jaw is sought, over three quarters of a circle
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,7 @@ def synthesize(
     points, band = shape[:, :LANDMARKS], shape[:, LANDMARKS:]
     start = draw.uniform(*recipe.contour_start_cm, 1)
     pitch = draw.normal(math.radians(recipe.fixed_contour_pitch_sd_deg), 1)
-    seen_from = rotvec_to_matrix(torch.nn.functional.pad(pitch, (0, 2)))
-    seen_from = seen_from[fixed]
+    seen_from = rotvec_to_matrix(torch.nn.functional.pad(pitch, (0, 2)))[fixed]
     seen, seen_band = (part[fixed] @ seen_from.mT for part in (points, band))
     fixed_edge = draw.uniform(*recipe.fixed_contour_edge_cm, 1)
     members = face.band_edge <= fixed_edge[fixed]
