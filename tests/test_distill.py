@@ -460,7 +460,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
         [sys.executable, "-c", MEASURE, folder, output], capture_output=True, text=True, check=True
     )
     assert read_card(output)["data"]["training"]["rows"] > 250_000
-    assert int(result.stdout) < 40_000  # kB
+    assert int(result.stdout) < 85_000  # kB, half of the rows; allocators keep some tens of MB
 
 
 # Bad input
