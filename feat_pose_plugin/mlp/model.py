@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from feat_pose_plugin.landmarks import outer_eye_distance
+from feat_pose_plugin.landmarks import SMALLEST_EYE_DISTANCE, outer_eye_distance
 
 FEATURES = 136
 OUTPUTS = 6
-SMALLEST_EYE_DISTANCE = 1e-6
 
 
 def normalise(landmarks: Tensor) -> Tensor:

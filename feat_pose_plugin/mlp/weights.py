@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from feat_pose_plugin.errors import WeightsNotFoundError
 from feat_pose_plugin.mlp.checkpoint import Checkpoint, read_checkpoint
-from feat_pose_plugin.mlp.model import PoseMLP, normalise
+from feat_pose_plugin.mlp.model import normalise
 from feat_pose_plugin.pyfeat import feat_folder
 
 OFFICIAL_NAME = "pose_mlp_v2"
@@ -32,11 +33,7 @@ class Network:
     """A checkpoint on a device, ready to estimate."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
-        self._model = PoseMLP(
-            checkpoint.model.hidden, checkpoint.model.dropout, checkpoint.model.layer_norm
-        )
-        self._model.load_state_dict(checkpoint.model.state_dict())
-        self._model.requires_grad_(False).eval().to(device)
+        self._model = deepcopy(checkpoint.model).to(device)
         self._mean = checkpoint.mean.to(device)
         self._std = checkpoint.std.to(device)
 

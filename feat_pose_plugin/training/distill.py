@@ -37,6 +37,7 @@ from feat_pose_plugin.errors import ConventionError, LandmarkError, TableError, 
 from feat_pose_plugin.landmarks import LANDMARKS, MIRROR_68, read_landmarks, usable_rows
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
 from feat_pose_plugin.mlp.model import FEATURES, OUTPUTS, PoseMLP, normalise
+from feat_pose_plugin.selection import keep_rows
 from feat_pose_plugin.training.card import start_card
 
 if TYPE_CHECKING:
@@ -311,11 +312,7 @@ def _select_rows(
         "face_score_too_low": ~(score > settings.face_score_above),
         "turned_too_far": (pose[:, :2].rad2deg().abs() >= settings.turned_below_deg).any(dim=1),
     }
-    keep = torch.ones(len(table), dtype=torch.bool)
-    left_out = {}
-    for reason, applies in reasons.items():
-        left_out[reason] = int((keep & applies).sum())
-        keep &= ~applies
+    keep, left_out = keep_rows(reasons)
     return torch.cat([normalise(points[keep]), pose[keep]], dim=1).numpy(), left_out
 
 

@@ -1,0 +1,26 @@
+"""Rows that are kept, and why the others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def keep_rows(reasons: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, int]]:
+    """Keep the rows that no reason speaks against.
+
+    Args:
+        reasons: ``[n]`` bool for each reason to leave rows out, at least one reason.
+
+    Returns:
+        ``[n]`` bool, which rows are kept; and how many are left out for each reason, a row counted
+        under the first that applies.
+    """
+    keep = torch.ones_like(next(iter(reasons.values())))
+    left_out = {}
+    for reason, applies in reasons.items():
+        left_out[reason] = int((keep & applies).sum())
+        keep &= ~applies
+    return keep, left_out
