@@ -108,21 +108,22 @@ def estimate(
         raise typer.BadParameter("--height and --width belong together: pass both or neither.")
     from tqdm import tqdm
 
-    from feat_pose_plugin.conventions import find_convention
+    from feat_pose_plugin.estimate import PoseEstimator
     from feat_pose_plugin.registry import get_pose_backend
     from feat_pose_plugin.tables import estimate_table, plan_outputs
 
     jobs = plan_outputs(inputs, output, force=force)
-    find_convention(convention)
-    backend = get_pose_backend(model)
+    estimator = PoseEstimator(
+        backend=get_pose_backend(model),
+        landmark_type=cast("LandmarkTypeChoice", landmark_type),  # checked by what reads it
+        convention=convention,
+    )
     for source, target in tqdm(jobs, unit="table", disable=None):  # None: on a terminal only
         rows, faces = estimate_table(
             source,
             target,
-            pose_model=backend,
-            landmark_type=cast("LandmarkTypeChoice", landmark_type),  # checked by what reads it
+            estimator,
             frame_size=None if height is None or width is None else (height, width),
-            convention=convention,
         )
         tqdm.write(f"{target}: {rows} rows, {faces} with a pose")
 

@@ -16,12 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from feat_pose_plugin.backend import FrameSize, PoseBackend
-from feat_pose_plugin.conventions import FEAT_FACEPOSE_COLUMNS_6D
+from feat_pose_plugin.backend import FrameSize
 from feat_pose_plugin.errors import LandmarkError, TableError
-from feat_pose_plugin.estimate import estimate_pose
+from feat_pose_plugin.estimate import PoseEstimator
 from feat_pose_plugin.files import write_whole
-from feat_pose_plugin.landmarks import LandmarkTypeChoice
 
 _FORMATS = {".csv": "CSV", ".parquet": "Parquet"}
 _NO_VALUE = pa.array(csv.ConvertOptions().null_values)  # "", "NA", "nan", ...
@@ -91,13 +89,11 @@ def plan_outputs(
 def estimate_table(
     source: Path,
     target: Path,
+    estimator: PoseEstimator,
     *,
-    pose_model: str | PoseBackend = "pose_mlp_synth",
-    landmark_type: LandmarkTypeChoice = "auto",
     frame_size: FrameSize | None = None,
-    convention: str = "feat",
 ) -> Estimated:
-    """Read a table, estimate the pose of each row, and write it with its six pose columns.
+    """Read a table, estimate the pose of each row, and write it with its pose columns.
 
     Pose columns that the table has are replaced in their places, the others added at the end;
     rows and all other columns stay as they are. A row without a pose has empty cells (null in
@@ -106,10 +102,9 @@ def estimate_table(
     Args:
         source: CSV or Parquet, by suffix.
         target: CSV or Parquet, by suffix. Replaced if it exists; appears whole or not at all.
-        pose_model: See :func:`~feat_pose_plugin.estimate_pose`, the others too.
-        landmark_type: ``"2d"``, ``"3d"`` or ``"auto"``.
-        frame_size: Height and width of the video frame in pixels, if known.
-        convention: What the pose columns mean.
+        estimator: What estimates, and what its columns mean.
+        frame_size: Height and width of the video frame in pixels; by default those of the table's
+            columns ``FrameHeight`` and ``FrameWidth``, if it has them.
 
     Raises:
         TableError: The source cannot be read or the target cannot be written.
@@ -118,13 +113,7 @@ def estimate_table(
     """
     table = read_table(source)
     try:
-        pose = estimate_pose(
-            _numeric_frame(table),
-            pose_model=pose_model,
-            landmark_type=landmark_type,
-            frame_size=frame_size,
-            convention=convention,
-        )
+        pose = estimator(_numeric_frame(table), frame_size=frame_size)
     except LandmarkError as error:
         raise LandmarkError(f"{source}: {error}") from error
     if _is_csv(source) and not _is_csv(target):
@@ -235,7 +224,7 @@ def _typed(text: pa.Table) -> pa.Table:
 
 
 def _with_pose(table: pa.Table, pose: pd.DataFrame) -> pa.Table:
-    for name in FEAT_FACEPOSE_COLUMNS_6D:
+    for name in pose.columns:
         values = pa.array(pose[name].to_numpy(), from_pandas=True)  # NaN becomes null
         places = [i for i, column in enumerate(table.column_names) if column.strip() == name]
         for place in places:

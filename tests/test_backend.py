@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, PoseBackend, Provenance, get_pose_backend
-from feat_pose_plugin.backend import pose_block
 from feat_pose_plugin.conventions import CONVENTIONS, from_img2pose
 from feat_pose_plugin.errors import BackendError, ConventionError, FrameSizeError, WeightsError
-from feat_pose_plugin.landmarks import Landmarks
+from feat_pose_plugin.estimate import PoseEstimator
+from feat_pose_plugin.landmarks import Landmarks, landmark_columns
 from feat_pose_plugin.mlp.backend import MLPBackend
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE
 from feat_pose_plugin.testing import (
@@ -50,28 +50,33 @@ def landmarks(is_3d: list[bool], points: torch.Tensor = FACES) -> Landmarks:
 # The block
 
 
-def test_block_has_the_columns_dtype_and_index_it_is_given():
+def estimated(backend, landmarks, frame_size=None, **options):
+    return PoseEstimator(backend=backend, **options)(landmarks, frame_size=frame_size)
+
+
+def test_block_has_the_columns_dtype_and_index_of_the_table():
     index = pd.Index(["c", "a", "a", "b"], name="face")
-    block = pose_block(Recorder(), landmarks([False] * 4), index=index)
+    table = pd.DataFrame(FACES.mT.reshape(4, 136).numpy(), index, landmark_columns())
+    block = estimated(Recorder(), table)
     assert list(block.columns) == FEAT_FACEPOSE_COLUMNS_6D
     assert FEAT_FACEPOSE_COLUMNS_6D == ["Pitch", "Roll", "Yaw", "X", "Y", "Z"]
     assert (block.dtypes == np.float32).all()
     pd.testing.assert_index_equal(block.index, index)
-    assert list(pose_block(Recorder(), landmarks([False] * 2)).index) == [0, 1]
+    assert list(estimated(Recorder(), landmarks([False] * 2)).index) == [0, 1]
 
 
 @pytest.mark.parametrize("convention", sorted(CONVENTIONS))
 def test_block_speaks_the_convention(convention):
     pose = torch.tensor([[0.1, -0.2, 0.3, 1, 2, 3]])
     recorder = Recorder(lambda points: pose.expand(len(points), 6))
-    block = pose_block(recorder, landmarks([False] * 2), convention=convention)
+    block = estimated(recorder, landmarks([False] * 2), convention=convention)
     np.testing.assert_array_equal(block, from_img2pose(pose.expand(2, 6), convention))
 
 
 def test_each_landmark_type_is_estimated_as_such_in_the_order_of_the_rows():
     recorder = Recorder()
     mixed = landmarks([True, False, True, False])
-    block = pose_block(recorder, mixed, frame_size=(480, 640), convention="img2pose")
+    block = estimated(recorder, mixed, frame_size=(480, 640), convention="img2pose")
     (first, size, kind), (second, _, other_kind) = recorder.calls
     assert (kind, other_kind, size) == ("2d", "3d", (480, 640))
     assert torch.equal(first, FACES[[1, 3]])
@@ -82,12 +87,12 @@ def test_each_landmark_type_is_estimated_as_such_in_the_order_of_the_rows():
 @pytest.mark.parametrize(("is_3d", "kind"), [([False] * 4, "2d"), ([True] * 4, "3d")])
 def test_landmarks_of_one_type_are_one_call(is_3d, kind):
     recorder = Recorder()
-    pose_block(recorder, landmarks(is_3d))
+    estimated(recorder, landmarks(is_3d))
     assert [call[2] for call in recorder.calls] == [kind]
 
 
 def test_no_rows_are_an_empty_block():
-    block = pose_block(Recorder(), landmarks([]))
+    block = estimated(Recorder(), landmarks([]))
     assert block.shape == (0, 6)
     assert list(block.columns) == FEAT_FACEPOSE_COLUMNS_6D
     assert (block.dtypes == np.float32).all()
@@ -111,7 +116,7 @@ def test_no_rows_are_an_empty_block():
 def test_frame_size_that_is_none_is_repeated(frame_size):
     recorder = Recorder()
     with pytest.raises(FrameSizeError, match=r"\(height, width\)") as caught:
-        pose_block(recorder, landmarks([False]), frame_size=frame_size)
+        estimated(recorder, landmarks([False]), frame_size=frame_size)
     assert repr(frame_size) in str(caught.value)
     assert recorder.calls == []
 
@@ -119,7 +124,7 @@ def test_frame_size_that_is_none_is_repeated(frame_size):
 @pytest.mark.parametrize("frame_size", [(480, 640), [480, 640], tuple(np.array([480, 640]))])
 def test_frame_size_is_any_pair_of_integers(frame_size):
     recorder = Recorder()
-    pose_block(recorder, landmarks([False]), frame_size=frame_size)
+    estimated(recorder, landmarks([False]), frame_size=frame_size)
     assert tuple(recorder.calls[0][1]) == (480, 640)
 
 
@@ -135,12 +140,12 @@ def test_frame_size_is_any_pair_of_integers(frame_size):
 )
 def test_backend_that_breaks_its_contract_is_named(answer, found):
     with pytest.raises(BackendError, match=f"'recorder' returned {found} for 4 faces"):
-        pose_block(Recorder(answer), landmarks([False] * 4))
+        estimated(Recorder(answer), landmarks([False] * 4))
 
 
 def test_unknown_convention():
     with pytest.raises(ConventionError, match="'radians'"):
-        pose_block(Recorder(), landmarks([False]), convention="radians")
+        estimated(Recorder(), landmarks([False]), convention="radians")
 
 
 def test_backend_without_estimate_cannot_be_made():

@@ -264,7 +264,8 @@ def test_a_mesh_is_3d_on_its_own() -> None:
 def test_frame_sizes_reach_the_backend_face_by_face() -> None:
     known = some_rotations(5)
     backend = Told(known)
-    sizes = np.array([[480, 640], [1080, 1920], [480, 640], [0, 0], [1080, 1920]])
+    nan = torch.nan
+    sizes = torch.tensor([[480, 640], [1080, 1920], [480, 640], [nan, nan], [1080, 1920]])
     result = run(backend, reference_of(known, frame_size=sizes))
     expected = [(480, 640), (1080, 1920), (480, 640), None, (1080, 1920)]
     assert [backend.seen[face][0] for face in range(5)] == expected
@@ -762,7 +763,7 @@ def test_an_unknown_backend_is_named() -> None:
 @pytest.mark.parametrize("size", [(3,), (4, 2), ()])
 def test_frame_sizes_must_fit_the_faces(size: tuple[int, ...]) -> None:
     with pytest.raises(EvaluationError, match="frame_size"):
-        reference_of(some_rotations(5), frame_size=np.full(size, 480))
+        reference_of(some_rotations(5), frame_size=torch.full(size, 480))
 
 
 # Noise

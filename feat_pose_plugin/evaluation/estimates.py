@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from feat_pose_plugin.backend import FrameSize, PoseBackend, pose_block
+from feat_pose_plugin.backend import FrameSize, PoseBackend
 from feat_pose_plugin.errors import EvaluationError
+from feat_pose_plugin.estimate import PoseEstimator
 from feat_pose_plugin.evaluation.reference import Reference
 from feat_pose_plugin.geometry import rotvec_to_matrix
 from feat_pose_plugin.landmarks import (
@@ -72,21 +73,11 @@ def measure(
 def estimate_rotations(
     backend: str | PoseBackend,
     landmarks: Landmarks,
-    frame_size: FrameSize | NDArray[np.int64] | None,
+    frame_size: FrameSize | Tensor | None,
 ) -> Tensor:
     """``[n, 3, 3]`` float64 rotations in img2pose's camera axes; NaN where none is estimated."""
     if isinstance(backend, str):
         backend = get_pose_backend(backend)
-    count = len(landmarks.points)
-    rotvec = np.empty((count, 3))
-    sizes = np.broadcast_to((0, 0) if frame_size is None else frame_size, (count, 2))
-    for size in np.unique(sizes, axis=0):
-        rows = (sizes == size).all(axis=1)
-        block = pose_block(
-            backend,
-            Landmarks(landmarks.points[rows], landmarks.is_3d[rows]),
-            frame_size=(int(size[0]), int(size[1])) if size.all() else None,
-            convention="img2pose",
-        )
-        rotvec[rows] = block.iloc[:, :3]
-    return rotvec_to_matrix(torch.from_numpy(rotvec))
+    estimator = PoseEstimator(backend=backend, convention="img2pose")
+    block = estimator(landmarks, frame_size=frame_size)
+    return rotvec_to_matrix(torch.tensor(block.iloc[:, :3].to_numpy(dtype=np.float64)))

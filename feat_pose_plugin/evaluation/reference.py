@@ -35,7 +35,7 @@ class Reference:
         published_deg: ``[n, 3]`` angles about x, y and z as the source states them, degrees;
             those of ``rotation`` if None. They differ where a source has |yaw| above 90 degrees.
         frame_size: Height and width of the video frames in pixels: one pair, or ``[n, 2]`` with
-            zeros where not known.
+            NaN where not known.
         groups: ``[n]`` values that are equal for faces that belong together (frames of one
             video): bootstrap draws them together. Each face on its own if None.
     """
@@ -45,7 +45,7 @@ class Reference:
     rotation: Tensor
     convention: str
     published_deg: Tensor | None = None
-    frame_size: FrameSize | NDArray[np.int64] | None = None
+    frame_size: FrameSize | Tensor | None = None
     groups: NDArray[np.generic] | None = None
 
     def __post_init__(self) -> None:
@@ -177,9 +177,7 @@ def _read_table(path: Path, convention: str, groups: str | None) -> Reference:
         rotation=angles.to_matrix(degrees),
         convention=convention,
         published_deg=degrees,
-        frame_size=_numbers(path, table, sizes).nan_to_num(0).numpy().astype(int)
-        if known
-        else None,
+        frame_size=_numbers(path, table, sizes) if known else None,
         groups=table[groups].to_numpy() if groups else None,
     )
 
