@@ -17,6 +17,7 @@ from feat_pose_plugin import __version__
 from feat_pose_plugin.errors import FeatPoseError, TableError, UnknownBackendError
 
 if TYPE_CHECKING:
+    from feat_pose_plugin.estimate import RotationFrame, Translation
     from feat_pose_plugin.landmarks import LandmarkType, LandmarkTypeChoice
 
 
@@ -98,6 +99,37 @@ def estimate(
         int | None, typer.Option(min=1, help="Height of the video frame in pixels, if known.")
     ] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Its width, if known.")] = None,
+    rotation_frame: Annotated[
+        str, typer.Option(help="line_of_sight, or camera, which needs the frame size.")
+    ] = "line_of_sight",
+    translation: Annotated[
+        str | None,
+        typer.Option(
+            help="X, Y, Z by geometry (geometric) or by the model (learned); by default its own, "
+            "and geometry where it has none.",
+            show_default=False,
+        ),
+    ] = None,
+    focal_length: Annotated[
+        float | None,
+        typer.Option(help="Pixels; height + width by default.", show_default=False),
+    ] = None,
+    principal_point: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="X Y", help="Pixels; the middle of the frame by default.", show_default=False
+        ),
+    ] = None,
+    inter_ocular_mm: Annotated[
+        float | None,
+        typer.Option(
+            help="Distance of the outer eye corners, for X, Y, Z in millimetres.",
+            show_default=False,
+        ),
+    ] = None,
+    quality: Annotated[
+        bool, typer.Option("--quality", help="Also add PoseResidual and PoseFlags.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
 ) -> None:
     """Add the six pose columns to landmark tables.
@@ -115,8 +147,15 @@ def estimate(
     jobs = plan_outputs(inputs, output, force=force)
     estimator = PoseEstimator(
         backend=get_pose_backend(model),
-        landmark_type=cast("LandmarkTypeChoice", landmark_type),  # checked by what reads it
+        # Names are checked by what reads them.
+        landmark_type=cast("LandmarkTypeChoice", landmark_type),
         convention=convention,
+        rotation_frame=cast("RotationFrame", rotation_frame),
+        translation=cast("Translation | None", translation),
+        focal_length=focal_length,
+        principal_point=principal_point,
+        inter_ocular_mm=inter_ocular_mm,
+        quality=quality,
     )
     for source, target in tqdm(jobs, unit="table", disable=None):  # None: on a terminal only
         rows, faces = estimate_table(

@@ -31,6 +31,9 @@ One for each kind of landmarks, because where a kind puts its points moves the z
 IMG2POSE_TO_300W_LP_PITCH = -1.7
 """From img2pose's axes to those of 300W-LP and AFLW2000-3D."""
 
+INTER_OCULAR_UNITS = 0.8745
+"""Distance of the outer eye corners of the reference face, in units of img2pose's."""
+
 
 def camera_to_300w_lp_matrix(rotation: Tensor) -> Tensor:
     """Rotations of the head in img2pose's camera frame to those of 300W-LP and AFLW2000-3D.

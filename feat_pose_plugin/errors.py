@@ -5,7 +5,8 @@
     FeatPoseError
     ├── LandmarkError      (ValueError)         landmarks that cannot be read as 68 points
     ├── ConventionError    (ValueError)         a pose convention nobody declared
-    ├── FrameSizeError     (ValueError)         a video frame size that is not (height, width)
+    ├── FrameSizeError     (ValueError)         a video frame size that is missing or wrong
+    ├── OptionError        (ValueError)         an option of estimation that cannot be
     ├── WeightsError       (RuntimeError)       weights that are not what they claim to be
     │   └── WeightsNotFoundError                weights that are in none of their places
     ├── BackendError       (RuntimeError)       a backend that broke its contract
@@ -35,7 +36,11 @@ class ConventionError(FeatPoseError, ValueError):
 
 
 class FrameSizeError(FeatPoseError, ValueError):
-    """A video frame size is not a pair ``(height, width)`` of positive pixels."""
+    """A video frame size is missing, or is not a pair ``(height, width)`` of positive pixels."""
+
+
+class OptionError(FeatPoseError, ValueError):
+    """An option of estimation is unknown, or does not fit the backend or the other options."""
 
 
 class WeightsError(FeatPoseError, RuntimeError):

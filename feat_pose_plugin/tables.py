@@ -225,7 +225,7 @@ def _typed(text: pa.Table) -> pa.Table:
 
 def _with_pose(table: pa.Table, pose: pd.DataFrame) -> pa.Table:
     for name in pose.columns:
-        values = pa.array(pose[name].to_numpy(), from_pandas=True)  # NaN becomes null
+        values = pa.Array.from_pandas(pose[name])  # NaN becomes null
         places = [i for i, column in enumerate(table.column_names) if column.strip() == name]
         for place in places:
             table = table.set_column(place, table.column_names[place], values)
