@@ -12,9 +12,10 @@ from torch import Tensor
 
 from feat_pose_plugin.backend import FrameSize, PoseBackend
 from feat_pose_plugin.conventions import FEAT_FACEPOSE_COLUMNS_6D, find_convention, from_img2pose
-from feat_pose_plugin.errors import BackendError, FrameSizeError
+from feat_pose_plugin.errors import BackendError, ConventionError, FrameSizeError
 from feat_pose_plugin.landmarks import Landmarks, LandmarkType, LandmarkTypeChoice, read_landmarks
 from feat_pose_plugin.registry import get_pose_backend
+from feat_pose_plugin.tag import PoseTag, write_tag
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,11 @@ class PoseEstimator:
     convention: str = "feat"
 
     def __post_init__(self) -> None:
-        find_convention(self.convention)
+        if not find_convention(self.convention).has_angles:
+            raise ConventionError(
+                f"convention {self.convention!r} does not fit into six columns. Estimate in "
+                "'img2pose' and pass the table to convert_pose."
+            )
 
     @property
     def columns(self) -> list[str]:
@@ -120,9 +125,11 @@ class PoseEstimator:
             read = Landmarks(read.points.to(device), read.is_3d.to(device))
         pose = self._estimate(read, frame_size)
         values = from_img2pose(pose, self.convention).cpu().numpy()
-        return pd.DataFrame(
+        block = pd.DataFrame(
             values, columns=self.columns, index=None if table is None else table.index
         )
+        write_tag(block, PoseTag(self.convention))
+        return block
 
     def _estimate(self, landmarks: Landmarks, frame_size: FrameSize | Tensor | None) -> Tensor:
         """``[B, 6]`` what the backend says, each row as its kind of landmarks."""
