@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from feat_pose_plugin.backend import PoseBackend, Provenance
     from feat_pose_plugin.conventions import FEAT_FACEPOSE_COLUMNS_6D
+    from feat_pose_plugin.convert import convert_pose
     from feat_pose_plugin.errors import FeatPoseError
     from feat_pose_plugin.estimate import estimate_pose
     from feat_pose_plugin.mlp.backend import pose_from_landmarks_mlp
@@ -29,6 +30,7 @@ _HOMES = {
     "PoseBackend": "backend",
     "Provenance": "backend",
     "available_pose_backends": "registry",
+    "convert_pose": "convert",
     "estimate_pose": "estimate",
     "get_pose_backend": "registry",
     "pose_from_landmarks_mlp": "mlp.backend",
@@ -41,6 +43,7 @@ __all__ = [  # noqa: RUF022 - the version last
     "PoseBackend",
     "Provenance",
     "available_pose_backends",
+    "convert_pose",
     "estimate_pose",
     "get_pose_backend",
     "pose_from_landmarks_mlp",

@@ -4,7 +4,7 @@
 
     FeatPoseError
     ├── LandmarkError      (ValueError)         landmarks that cannot be read as 68 points
-    ├── ConventionError    (ValueError)         a pose convention nobody declared
+    ├── ConventionError    (ValueError)         a convention that is unknown or contradicted
     ├── FrameSizeError     (ValueError)         a video frame size that is missing or wrong
     ├── OptionError        (ValueError)         an option of estimation that cannot be
     ├── WeightsError       (RuntimeError)       weights that are not what they claim to be
@@ -32,7 +32,7 @@ class LandmarkError(FeatPoseError, ValueError):
 
 
 class ConventionError(FeatPoseError, ValueError):
-    """A pose convention is unknown."""
+    """A pose convention is unknown, or a pose is not in the one it is said to be in."""
 
 
 class FrameSizeError(FeatPoseError, ValueError):

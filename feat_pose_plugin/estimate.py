@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -15,16 +15,17 @@ from feat_pose_plugin.backend import FrameSize, PoseBackend
 from feat_pose_plugin.camera import cameras, line_of_sight
 from feat_pose_plugin.conventions import (
     FEAT_FACEPOSE_COLUMNS_6D,
-    INTER_OCULAR_UNITS,
     find_convention,
     from_img2pose,
+    unit_length,
 )
-from feat_pose_plugin.errors import BackendError, FrameSizeError, OptionError
+from feat_pose_plugin.errors import BackendError, ConventionError, FrameSizeError, OptionError
 from feat_pose_plugin.geometry import matrix_to_rotvec, rotvec_to_matrix
 from feat_pose_plugin.landmarks import Landmarks, LandmarkTypeChoice, read_landmarks
 from feat_pose_plugin.quality import QUALITY_COLUMNS, judge
 from feat_pose_plugin.reference_face import load_reference_face, load_rigid_face
 from feat_pose_plugin.registry import get_pose_backend
+from feat_pose_plugin.tag import PoseTag, write_tag
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,7 +138,11 @@ class PoseEstimator:
     quality: bool = False
 
     def __post_init__(self) -> None:
-        find_convention(self.convention)
+        if not find_convention(self.convention).has_angles:
+            raise ConventionError(
+                f"convention {self.convention!r} does not fit into six columns. Estimate in "
+                "'img2pose' and pass the table to convert_pose."
+            )
         _require_choice("rotation_frame", self.rotation_frame, get_args(RotationFrame))
         if self.translation is not None:
             _require_choice("translation", self.translation, get_args(Translation))
@@ -194,12 +199,21 @@ class PoseEstimator:
         sizes = sizes.to(read.points.device)
         seen = self._estimate(read, sizes)
         pose = self._place(seen, read, sizes)
+        values = from_img2pose(pose, self.convention, inter_ocular_mm=self.inter_ocular_mm)
+        tag = PoseTag(self.convention, self.rotation_frame)
+        unit = find_convention(self.convention).translation_unit
+        if self.inter_ocular_mm is not None and unit == "img2pose":
+            values[:, 3:] /= unit_length("mm", self.inter_ocular_mm)
+            tag = replace(tag, translation_unit="mm")
         block = pd.DataFrame(
-            from_img2pose(pose, self.convention).cpu().numpy(), columns=FEAT_FACEPOSE_COLUMNS_6D
+            values.cpu().numpy(),
+            columns=FEAT_FACEPOSE_COLUMNS_6D,
+            index=None if table is None else table.index,
         )
         if self.quality:
-            block[QUALITY_COLUMNS] = judge(read, seen[:, :3], sizes)
-        return block if table is None else block.set_axis(table.index)
+            block[QUALITY_COLUMNS] = judge(read, seen[:, :3], sizes).set_axis(block.index)
+        write_tag(block, tag)
+        return block
 
     def _require_no_frame_size(self) -> None:
         needed = self.rotation_frame == "camera"
@@ -241,8 +255,6 @@ class PoseEstimator:
                 position = solved
             case None:
                 position = torch.where(position.isnan().any(dim=1, keepdim=True), solved, position)
-        if self.inter_ocular_mm is not None:
-            position = position * (self.inter_ocular_mm / INTER_OCULAR_UNITS)
         return torch.cat([seen, position], dim=1)
 
 
