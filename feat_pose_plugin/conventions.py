@@ -43,7 +43,7 @@ One for each kind of landmarks, because where a kind puts its points moves the z
 IMG2POSE_TO_300W_LP_PITCH = -1.7
 """From img2pose's axes to those of 300W-LP and AFLW2000-3D."""
 
-INTER_OCULAR_UNITS = 0.8745
+INTER_OCULAR_UNITS = 0.8600
 """Distance of the outer eye corners of the reference face, in units of img2pose's."""
 
 Representation = Literal["rotvec", "euler_xyz", "euler_zyx", "quaternion", "matrix"]
