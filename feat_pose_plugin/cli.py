@@ -224,20 +224,24 @@ def models() -> None:
     downloaded.
     """
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
+    from feat_pose_plugin.native import NativePose
     from feat_pose_plugin.registry import available_pose_backends, get_pose_backend
 
     rows = [("NAME", "LANDMARKS", "SHA256", "LICENCE", "WEIGHTS")]
     for name in available_pose_backends():
         try:
-            provenance = get_pose_backend(name).provenance
+            backend = get_pose_backend(name)
         except Exception as error:  # one broken model must not hide the others
             reason = str(error).partition("\n")[0].partition(". ")[0]
             why = f"not available, {type(error).__name__}: {reason}"
             rows.append((name, "-", "-", "-", why))
             continue
+        provenance = backend.provenance
         for kind, file in provenance.weights.items():
             rows.append((name, kind, file.sha256[:12], provenance.licence, str(file.path)))
-        if not provenance.weights:
+        if isinstance(backend, NativePose):
+            rows.append((name, "none", "-", provenance.licence, f"needs {backend.needs}"))
+        elif not provenance.weights:
             rows.append((name, "any", "-", provenance.licence, "needs none"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for *cells, last in rows:

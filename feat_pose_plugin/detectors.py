@@ -68,8 +68,9 @@ class _FaceTable:
 
     def write_pose(self, result: pd.DataFrame, pose: pd.DataFrame) -> pd.DataFrame:
         """See :meth:`~feat_pose_plugin.framework.FaceDetector.write_pose`."""
-        result[pose.columns] = pose.set_axis(result.index)
-        return result
+        table = result.copy()  # in one piece; pandas warns of new columns in a table of many
+        table[pose.columns] = pose.set_axis(table.index)
+        return table
 
 
 class Detectorv1(_FaceTable, feat.detector.Detectorv1):  # type: ignore[misc]

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import feat
 import feat.detector
 import feat.detector_v2
 import feat.MPDetector
@@ -21,6 +23,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from feat.face_detectors.Retinaface.Retinaface_test import Retinaface
 from feat.utils.io import read_feat
 from feat_models import WARNINGS_OF_FEAT, KnownFace, detect, feat_hub
 from scipy.spatial.transform import Rotation
@@ -35,6 +38,8 @@ from feat_pose_plugin import (
     detectors,
     estimate_pose,
     get_pose_backend,
+    register_pose_backend,
+    registry,
 )
 from feat_pose_plugin.errors import (
     BackendError,
@@ -49,6 +54,7 @@ mpl.use("Agg")
 
 pytestmark = WARNINGS_OF_FEAT
 
+DOCUMENT = Path(__file__).parent.parent / "docs" / "py-feat.md"
 ROTATION = ["Pitch", "Roll", "Yaw"]
 V1 = {"au_model": None, "emotion_model": None, "identity_model": None, "gaze_model": None}
 PATHS: dict[str, tuple[str, dict[str, object]]] = {
@@ -122,17 +128,22 @@ def faces_of(path: str, table: pd.DataFrame, mesh: np.ndarray) -> list[KnownFace
     return [KnownFace(*face) for face in zip(boxes, points, strict=True)]
 
 
+def landmark_type(path: str) -> str:
+    return "2d" if PATHS[path][0] == "Detectorv1" else "3d"
+
+
 def pose_of(faces: list[KnownFace], path: str) -> np.ndarray:
     """``[n, 3]`` what ``estimate_pose`` says of known landmarks."""
     points = np.stack([face.landmarks for face in faces])
-    landmark_type = "2d" if PATHS[path][0] == "Detectorv1" else "auto"
-    return estimate_pose(points, landmark_type=landmark_type)[ROTATION].to_numpy()
+    return estimate_pose(points, landmark_type=landmark_type(path))[ROTATION].to_numpy()
 
 
-def assert_pose_is_that_of_the_table(fex: pd.DataFrame, path: str) -> None:
-    landmark_type = "2d" if PATHS[path][0] == "Detectorv1" else "auto"
-    expected = estimate_pose(pd.DataFrame(fex), landmark_type=landmark_type)
-    np.testing.assert_allclose(fex[expected.columns], expected, atol=1e-4)
+def assert_pose_is_that_of_the_table(fex: pd.DataFrame, path: str, **options) -> None:
+    table = pd.DataFrame(fex)
+    expected = estimate_pose(table, landmark_type=landmark_type(path), **options)
+    pd.testing.assert_frame_equal(
+        table[expected.columns], expected, check_dtype=False, rtol=1e-5, atol=1e-4
+    )
 
 
 # Rows
@@ -172,7 +183,7 @@ def test_each_face_has_the_pose_of_its_landmarks(
 @pytest.mark.parametrize(
     ("path", "video", "every", "options"),
     [
-        ("retinaface", "face_noface", 8, {"batch_size": 4, "num_workers": 2}),
+        ("retinaface", "face_noface", 16, {"batch_size": 4, "num_workers": 2}),
         ("retinaface", "single_face", 24, {"output_size": 200}),
         ("img2pose", "face_noface", 12, {"batch_size": 5, "output_size": 320}),
         ("multitask", "face_noface", 24, {"batch_size": 3}),
@@ -274,7 +285,7 @@ def test_the_three_classes_agree_on_the_same_head(build, hub, shared_data):
     with np.load(shared_data / "pyfeat_paths_dev.npz") as file:
         size = tuple(file["frame_size"].tolist())
         points, mesh = (
-            file[key][::5].astype(float) for key in ("landmarks_mobilefacenet", "mesh_detectorv2")
+            file[key][::15].astype(float) for key in ("landmarks_mobilefacenet", "mesh_detectorv2")
         )
     boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
     found = {}
@@ -439,7 +450,7 @@ def test_no_attempt_to_reach_the_hub_for_pose_and_no_second_more(
 
 @EACH_PATH
 def test_fex_tells_which_weights_ran(path, build, hub, pictures, shared_data, canonical_face):
-    kind = "2d" if PATHS[path][0] == "Detectorv1" else "3d"
+    kind = landmark_type(path)
     digest = get_pose_backend("pose_mlp_synth").provenance.weights[kind].sha256
     detector = build(path)
     assert detector.info["facepose_model"] == f"pose_mlp_synth {kind} {digest[:12]}"
@@ -530,14 +541,30 @@ def test_a_backend_of_ones_own(path, hub, pictures, shared_data, canonical_face)
     )
     np.testing.assert_allclose(fex.poses[:5], [[-0.1, -0.3, 0.2, 1, 2, 3]] * 5, atol=1e-6)
     assert fex.poses[5:].isna().all(axis=None)
-    assert {asked[1:] for asked in backend.asked} == {
-        ((667, 1000), "2d" if name == "Detectorv1" else "3d")
-    }
+    assert {asked[1:] for asked in backend.asked} == {((667, 1000), landmark_type(path))}
 
 
-def test_options_go_to_the_backend(hub, make_checkpoint, monkeypatch, fresh_weights):
-    from feat_pose_plugin import register_pose_backend, registry
+@EACH_PATH
+def test_options_of_estimation(path, build, hub, pictures, shared_data, canonical_face):
+    options = {"rotation_frame": "camera", "inter_ocular_mm": 95.0, "quality": True}
+    table = pd.read_csv(shared_data / "image_faces.csv").query("input == 'multi_face.jpg'")
+    fex = detect(
+        build(path, pose_options=options),
+        [str(pictures / "multi_face.jpg")] * 2,
+        [faces_of(path, table, canonical_face), []],
+        [SIZES["multi_face.jpg"]] * 2,
+        output_size=500,
+        batch_size=2,
+    )
+    assert {"PoseResidual", "PoseFlags"} <= set(fex.columns)
+    assert_pose_is_that_of_the_table(fex, path, **options)
+    plain = estimate_pose(pd.DataFrame(fex), landmark_type=landmark_type(path))
+    assert np.abs(fex["Yaw"] - plain["Yaw"]).max() > 0.05  # five heads side by side
+    assert (fex["Z"][:5] / plain["Z"][:5]).between(100, 120).all()
+    assert fex.loc[5, ["Pitch", "Z", "PoseResidual", "PoseFlags"]].isna().all()
 
+
+def test_options_go_to_the_backend(hub, monkeypatch):
     monkeypatch.setattr(registry, "_targets", dict(registry._targets))
     register_pose_backend("with_option", lambda colour: _coloured(colour))
     detector = Detectorv2(
@@ -626,3 +653,23 @@ def test_supported_models_list_the_pose_models(name):
     theirs = FEATS[name].SUPPORTED_MODELS
     assert {**theirs, "facepose_model": None} == {**models, "facepose_model": None}
     assert json.loads(json.dumps(models)) == models
+
+
+def test_the_document_runs(hub, pictures, tmp_path, monkeypatch, capsys):
+    """With one known face in each frame."""
+    monkeypatch.chdir(tmp_path)
+    for name, file in (("photo.jpg", "single_face.jpg"), ("clip.mp4", "single_face.mp4")):
+        (tmp_path / name).symlink_to(pictures / file)
+    monkeypatch.setattr(
+        Retinaface, "forward", lambda self, frames: [[[200.0, 90, 330, 260, 0.9]]] * len(frames)
+    )
+    blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 5
+    names: dict = {}
+    for block in blocks:
+        exec(block, names)
+    assert "pose_mlp_synth 3d 286ded2193b2" in capsys.readouterr().out
+    assert names["degrees"].notna().all(axis=None)
+    np.testing.assert_allclose(names["again"][ROTATION], names["fex"][ROTATION], atol=1e-6)
+    assert feat.Detectorv1 is feat.detector.Detectorv1 is FEATS["Detectorv1"]
+    assert len(read_feat("clip.csv")) == 3
