@@ -32,6 +32,10 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+def with_angles() -> list[str]:
+    return [name for name, convention in CONVENTIONS.items() if convention.has_angles]
+
+
 def hard_rotations() -> torch.Tensor:
     """``[10000, 3]`` rotation vectors: any, near gimbal lock in two orders, near half a turn."""
     rng = np.random.default_rng(0)
@@ -147,6 +151,21 @@ def test_openfaces_own_table_goes_with_ours(feat_folder):
     assert np.corrcoef(theirs["Pitch"], ours["Pitch"])[0, 1] > 0.8
     back = convert_pose(theirs, None, "openface")
     np.testing.assert_allclose(back[OPENFACE_COLUMNS[3:]], table[OPENFACE_COLUMNS[3:]])
+
+
+def test_openfaces_own_points_stand_still_in_its_head(feat_folder):
+    """Its table has each landmark in camera axes, mm: turned back by its pose it hardly moves."""
+    table = pd.read_csv(feat_folder / "tests" / "data" / "OpenFace_Test.csv", skipinitialspace=True)
+    pose = table[["pose_Rx", "pose_Rz", "pose_Ry", "pose_Tx", "pose_Ty", "pose_Tz"]].to_numpy()
+    # With eyes so near to each other a unit of img2pose is a millimetre.
+    placed = convert_pose(pose, "openface", "matrix", inter_ocular_mm=INTER_OCULAR_UNITS)
+    rotation, place = placed[:, :3, :3], placed[:, None, :3, 3]
+    names = [[f"{axis}_{i}" for i in range(68)] for axis in "XYZ"]
+    seen = np.stack([table[columns].to_numpy() for columns in names], axis=2)
+    in_head = (seen - place) @ rotation  # of row vectors: by the inverse
+    assert in_head.std(axis=0).mean() < 0.3  # mm; the face also moves
+    assert in_head.std(axis=0).mean() < seen.std(axis=0).mean() / 5
+    assert np.abs(in_head.mean(axis=(0, 1))).max() < 6  # its origin is in the middle of the face
 
 
 # Translation
@@ -493,6 +512,12 @@ def test_what_the_command_refuses(tables, tmp_path):
         feat_pose("convert", csv, "-o", csv, "--from", "feat", "--to", "img2pose"), 2, "--force"
     )
     assert not out.exists()
+
+
+def test_the_help_names_every_convention():
+    for command, wanted in (("convert", CONVENTIONS), ("estimate", with_angles())):
+        words = feat_pose(command, "--help").stdout.replace(",", " ").replace(".\n", " ").split()
+        assert set(wanted) <= set(words)
 
 
 def test_many_files_go_into_a_folder(tables, tmp_path):
