@@ -11,6 +11,7 @@
     ├── BackendError       (RuntimeError)       a backend that broke its contract
     │   ├── UnknownBackendError                 a name nobody registered
     │   └── DuplicateBackendError               a name registered twice
+    ├── DetectorError      (ValueError)         a detector and a pose model that do not go together
     ├── TrainingError      (ValueError)         training data or settings that cannot work
     ├── EvaluationError    (ValueError)         known poses that cannot be measured against
     └── TableError         (OSError)            a table that cannot be read or written
@@ -56,6 +57,10 @@ class UnknownBackendError(BackendError):
 
 class DuplicateBackendError(BackendError):
     """Two pose backends claim one name."""
+
+
+class DetectorError(FeatPoseError, ValueError):
+    """A detector cannot take a pose model, or not with these options."""
 
 
 class TrainingError(FeatPoseError, ValueError):
