@@ -81,7 +81,7 @@ class Detector(Detectorv1):
             messages,
         )
         supported: dict[str, Any] = self.SUPPORTED_MODELS
-        models = {
+        models: dict[str, Any] = {
             argument: translate_model(argument, name, supported[argument]["options"], messages)
             for argument, name in {
                 "face_model": face_model,

@@ -239,25 +239,32 @@ def translate_arguments(
     """
     translated: dict[str, object] = {}
     for name, value in arguments.items():
-        new: str | None = name
-        if name not in accepted:
-            if name not in successors:
-                raise DetectorError(_unknown(name, [*accepted, *successors]))
-            successor = successors[name]
-            if value in successor.idle:
-                continue
-            new = successor.new
-            if new is None:
-                raise DetectorError(
-                    f"{name}={value!r} has no successor: {successor.note}. Leave it out."
-                )
-            messages.append(_became(f"{name}={value!r}", successor))
-            if new not in accepted:
-                continue
-        if new in translated:
-            raise DetectorError(f"{name}={value!r} says {new} a second time. Pass one of them.")
-        translated[new] = value
+        target = name if name in accepted else _target(name, value, successors, accepted, messages)
+        if target is None:
+            continue
+        if target in translated:
+            raise DetectorError(f"{name}={value!r} says {target} again. Pass one of them.")
+        translated[target] = value
     return translated
+
+
+def _target(
+    name: str,
+    value: object,
+    successors: Mapping[str, Successor],
+    accepted: Collection[str],
+    messages: list[str],
+) -> str | None:
+    """The accepted argument that an old one became; None if there is nothing to pass."""
+    if name not in successors:
+        raise DetectorError(_unknown(name, [*accepted, *successors]))
+    successor = successors[name]
+    if value in successor.idle:
+        return None
+    if successor.new is None:
+        raise DetectorError(f"{name}={value!r} has no successor: {successor.note}. Leave it out.")
+    messages.append(_became(f"{name}={value!r}", successor))
+    return successor.new if successor.new in accepted else None
 
 
 def _lower(name: str | None) -> str | None:
