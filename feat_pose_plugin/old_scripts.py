@@ -41,8 +41,8 @@ class Detector(Detectorv1):
             py-feat had; None for the pose of py-feat 2, which is always there.
         identity_model: ``"arcface"``, ``"facenet"`` or None.
         device: ``"cpu"``, ``"cuda"``, ``"mps"`` or ``"auto"``, or a torch device.
-        n_jobs: Never did anything.
-        verbose: Of no effect in py-feat 2.
+        n_jobs: Without effect, as it was.
+        verbose: Without effect.
         gaze_model: ``"l2cs"`` or None.
         pose_model: As in :class:`~feat_pose_plugin.Detectorv1`; it goes before ``facepose_model``.
         pose_options: As in :class:`~feat_pose_plugin.Detectorv1`.

@@ -34,13 +34,13 @@ class Successor(NamedTuple):
 
 
 _ANOTHER_DETECTOR = Successor("retinaface", "0.6", "another network finds the faces")
-_UNCONSTRAINED = Successor("img2pose", "0.6", "the network without limits to the turns")
+_ONE_IMG2POSE = Successor("img2pose", "0.6", "one network is left of the two")
 
 MODELS: dict[str, dict[str, Successor]] = {
     "face_model": {
         "faceboxes": _ANOTHER_DETECTOR,
         "mtcnn": _ANOTHER_DETECTOR,
-        "img2pose-c": _UNCONSTRAINED,
+        "img2pose-c": _ONE_IMG2POSE,
         "retinaface_r34": Successor("retinaface", "0.7", "the same network"),
     },
     "au_model": {
@@ -71,7 +71,7 @@ POSES: dict[str, Successor] = {
 }
 """By name, if the face model has no pose of its own."""
 
-POSES_WITH_IMG2POSE: dict[str, Successor] = {"img2pose-c": _UNCONSTRAINED, "pnp": _PNP}
+POSES_WITH_IMG2POSE: dict[str, Successor] = {"img2pose-c": _ONE_IMG2POSE, "pnp": _PNP}
 """By name, if the face model is img2pose."""
 
 POSE_OPTIONS: dict[str, Successor] = {
@@ -82,7 +82,7 @@ POSE_OPTIONS: dict[str, Successor] = {
 _NO_OPTIONS = Successor(None, "0.6", "py-feat 2 passes no options to this model", ({}, None))
 
 ARGUMENTS: dict[str, Successor] = {
-    "n_jobs": Successor("num_workers of detect", "0.6", "it never did anything", (1, None)),
+    "n_jobs": Successor("num_workers of detect", "0.6", "it did nothing", (1, None)),
     "verbose": Successor("progress_bar of detect", "0.6", idle=(False, None)),
     "face_model_kwargs": _NO_OPTIONS,
     "landmark_model_kwargs": _NO_OPTIONS,
@@ -140,7 +140,7 @@ def translate_model(
         raise DetectorError(
             f"{argument}={name!r} has no successor in py-feat 2. It takes {_listed(supported)}."
         )
-    messages.append(_became(f"{argument}={name!r}", successor))
+    messages.append(_became(f"{argument}={name!r}", f"{argument}={successor.new!r}", successor))
     return successor.new
 
 
@@ -171,8 +171,9 @@ def translate_pose(
         return pose_model
     successors = POSES_WITH_IMG2POSE if face_model == "img2pose" else POSES
     if lower in successors:
-        messages.append(_became(said, successors[lower]))
-        return successors[lower].new
+        successor = successors[lower]
+        messages.append(_became(said, f"facepose_model={successor.new!r}", successor))
+        return successor.new
     backends = {name.lower(): name for name in available_pose_backends()}
     if lower not in backends:
         raise DetectorError(
@@ -202,7 +203,7 @@ def translate_pose_options(
     for key, value in facepose_model_kwargs.items():
         if key in POSE_OPTIONS:
             said = f"facepose_model_kwargs={{{key!r}: {value!r}}}"
-            messages.append(_became(said, POSE_OPTIONS[key]))
+            messages.append(_became(said, POSE_OPTIONS[key].new, POSE_OPTIONS[key]))
         else:
             options[key] = value
     if not options:
@@ -243,7 +244,7 @@ def translate_arguments(
         if target is None:
             continue
         if target in translated:
-            raise DetectorError(f"{name}={value!r} says {target} again. Pass one of them.")
+            raise DetectorError(f"{name} says {target} a second time. Pass one of them.")
         translated[target] = value
     return translated
 
@@ -263,7 +264,7 @@ def _target(
         return None
     if successor.new is None:
         raise DetectorError(f"{name}={value!r} has no successor: {successor.note}. Leave it out.")
-    messages.append(_became(f"{name}={value!r}", successor))
+    messages.append(_became(name, successor.new, successor))
     return successor.new if successor.new in accepted else None
 
 
@@ -275,9 +276,8 @@ def _listed(names: Collection[str | None]) -> str:
     return ", ".join(map(repr, names))
 
 
-def _became(said: str, successor: Successor) -> str:
-    new = f"{said} became {successor.new!r}"
-    return f"{new}: {successor.note}." if successor.note else f"{new}."
+def _became(said: str, new: str | None, successor: Successor) -> str:
+    return f"{said} became {new}" + (f": {successor.note}." if successor.note else ".")
 
 
 def _unknown(name: str, known: list[str]) -> str:
