@@ -15,6 +15,7 @@ import feat.MPDetector
 import torch
 
 from feat_pose_plugin.errors import DetectorError
+from feat_pose_plugin.estimate import FRAME_SIZE_COLUMNS
 from feat_pose_plugin.framework import Faces, with_pose_model
 from feat_pose_plugin.landmarks import LandmarkType
 from feat_pose_plugin.registry import available_pose_backends
@@ -59,11 +60,15 @@ class _FaceTable:
 
     def read_faces(self, result: pd.DataFrame) -> Faces:
         """See :meth:`~feat_pose_plugin.framework.FaceDetector.read_faces`."""
-        return Faces(result, empty=(result["FaceScore"] == 0).to_numpy())
+        return Faces(
+            landmarks=result,
+            empty=(result["FaceScore"] == 0).to_numpy(),
+            frame_size=result[FRAME_SIZE_COLUMNS].to_numpy(copy=True),
+        )
 
     def write_pose(self, result: pd.DataFrame, pose: pd.DataFrame) -> pd.DataFrame:
         """See :meth:`~feat_pose_plugin.framework.FaceDetector.write_pose`."""
-        result[pose.columns] = pose
+        result[pose.columns] = pose.set_axis(result.index)
         return result
 
 

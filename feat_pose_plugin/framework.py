@@ -14,11 +14,12 @@ from types import new_class
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
+import torch
 
 from feat_pose_plugin.backend import FrameSize, PoseBackend
 from feat_pose_plugin.errors import DetectorError
 from feat_pose_plugin.estimate import PoseEstimator
-from feat_pose_plugin.landmarks import LandmarkTypeChoice
+from feat_pose_plugin.landmarks import Landmarks, LandmarkTypeChoice, read_landmarks
 from feat_pose_plugin.native import NativePose
 from feat_pose_plugin.registry import get_pose_backend
 
@@ -38,15 +39,14 @@ class Faces:
     Attributes:
         landmarks: Any layout that :func:`~feat_pose_plugin.estimate_pose` reads, in pixels of the
             video frame as it was before the detector padded or scaled it.
-        empty: ``[B]`` bool, True in rows that hold no face. Their pose is NaN, whatever their
+        empty: ``[B]`` bool, True in rows without a face. Their pose is NaN, whatever their
             landmarks are.
         frame_size: Height and width of that video frame in pixels: one pair, or ``[B, 2]`` with
-            NaN where not known. None if not known, or if the landmarks are a table with the columns
-            ``FrameHeight`` and ``FrameWidth``.
+            NaN where not known; None if not known.
     """
 
     landmarks: Tensor | NDArray[np.generic] | pd.DataFrame
-    empty: Tensor | NDArray[np.bool_]
+    empty: NDArray[np.bool_]
     frame_size: FrameSize | Tensor | NDArray[np.generic] | None = None
 
 
@@ -89,8 +89,8 @@ class FaceDetector(Protocol):
 
         Args:
             result: As in :meth:`read_faces`; it may be changed.
-            pose: Rows in the order of the faces, columns ``Pitch, Roll, Yaw, X, Y, Z`` in
-                convention ``feat``, and those that options add.
+            pose: Rows in the order of the faces, numbered from 0; columns ``Pitch, Roll, Yaw, X,
+                Y, Z`` in convention ``feat``, and those that options add.
         """
 
 
@@ -154,9 +154,8 @@ def with_pose_model(detector: type[Detector], method: str) -> type[Detector]:
         if self.pose_estimator is None:
             return result
         faces = self.read_faces(result)
-        pose = self.pose_estimator(faces.landmarks, frame_size=faces.frame_size)
-        pose.loc[np.asarray(faces.empty)] = np.nan
-        return self.write_pose(result, pose)
+        landmarks = _without_empty(faces, self.landmark_type)
+        return self.write_pose(result, self.pose_estimator(landmarks, frame_size=faces.frame_size))
 
     __init__.__signature__ = _with_pose_arguments(build, __init__)  # type: ignore[attr-defined]
     body = {
@@ -219,15 +218,23 @@ def make_estimator(
     return PoseEstimator(backend=backend, landmark_type=landmark_type, **settings)  # type: ignore[arg-type]
 
 
+def _without_empty(faces: Faces, landmark_type: LandmarkTypeChoice) -> Landmarks:
+    """The landmarks, NaN in rows without a face."""
+    read = read_landmarks(faces.landmarks, landmark_type)
+    empty = torch.tensor(faces.empty, device=read.points.device)
+    if empty.shape != read.is_3d.shape:
+        raise DetectorError(
+            f"Faces.empty has shape {list(empty.shape)} for {len(read.points)} rows of landmarks; "
+            "it must say of each row whether it holds no face."
+        )
+    return Landmarks(read.points.masked_fill(empty[:, None, None], torch.nan), read.is_3d)
+
+
 def _with_pose_arguments(
     build: Callable[..., None], with_pose: Callable[..., None]
 ) -> inspect.Signature:
     """The signature of a constructor, and the arguments that were added to it by name."""
     signature = inspect.signature(build)
     added = inspect.signature(with_pose, follow_wrapped=False).parameters
-    parameters = [
-        *signature.parameters.values(),
-        added["pose_model"],
-        added["pose_options"],
-    ]
+    parameters = [*signature.parameters.values(), added["pose_model"], added["pose_options"]]
     return signature.replace(parameters=sorted(parameters, key=lambda p: p.kind))
