@@ -12,6 +12,8 @@ from feat_pose_plugin.errors import DetectorError
 from feat_pose_plugin.successors import (
     ARGUMENTS,
     DETECT_ARGUMENTS,
+    LANDMARK_MODELS_WITH_HOG,
+    MODELS,
     translate_arguments,
     translate_model,
     translate_pose,
@@ -82,16 +84,25 @@ class Detector(Detectorv1):
         )
         supported: dict[str, Any] = self.SUPPORTED_MODELS
         models: dict[str, Any] = {
-            argument: translate_model(argument, name, supported[argument]["options"], messages)
+            argument: translate_model(
+                argument, name, MODELS.get(argument, {}), supported[argument]["options"], messages
+            )
             for argument, name in {
                 "face_model": face_model,
-                "landmark_model": landmark_model,
                 "au_model": au_model,
                 "emotion_model": emotion_model,
                 "identity_model": identity_model,
                 "gaze_model": gaze_model,
             }.items()
         }
+        with_hog = models["au_model"] is not None or models["emotion_model"] == "svm"
+        models["landmark_model"] = translate_model(
+            "landmark_model",
+            landmark_model,
+            LANDMARK_MODELS_WITH_HOG if with_hog else {},
+            supported["landmark_model"]["options"],
+            messages,
+        )
         pose_model = translate_pose(models["face_model"], facepose_model, pose_model, messages)
         options = translate_pose_options(facepose_model, facepose_model_kwargs or {}, messages)
         for message in messages:

@@ -59,6 +59,13 @@ MODELS: dict[str, dict[str, Successor]] = {
 }
 """By argument and name."""
 
+LANDMARK_MODELS_WITH_HOG: dict[str, Successor] = {
+    "mobilenet": Successor(
+        "mobilefacenet", "0.6", "py-feat 2 cannot read them from the larger crops of mobilenet"
+    ),
+}
+"""By name, if action units or SVM emotions are wanted: both read histograms of gradients."""
+
 _PNP = Successor("pose_mlp_synth", "0.4", "from the same landmarks, by a network")
 _FROM_LANDMARKS = Successor(
     "pose_mlp_synth", "0.6", "from the landmarks of each face, not from the picture"
@@ -116,13 +123,18 @@ DETECT_ARGUMENTS: dict[str, Successor] = {
 
 
 def translate_model(
-    argument: str, name: str | None, supported: Collection[str | None], messages: list[str]
+    argument: str,
+    name: str | None,
+    successors: Mapping[str, Successor],
+    supported: Collection[str | None],
+    messages: list[str],
 ) -> str | None:
     """The name of a model in py-feat 2.
 
     Args:
         argument: Which model, such as ``"face_model"``.
         name: The name that a script passes, in any case of letters; None for no model.
+        successors: The names that are replaced.
         supported: What the installed py-feat takes.
         messages: Gets one message if the name is replaced.
 
@@ -133,15 +145,16 @@ def translate_model(
         DetectorError: Nothing took the place of the name, or nobody knows it.
     """
     lower = _lower(name)
-    if lower in supported:
-        return lower
-    successor = MODELS.get(argument, {}).get(str(lower))
-    if successor is None:
+    successor = successors.get(str(lower))
+    if successor is not None:
+        new = f"{argument}={successor.new!r}"
+        messages.append(_became(f"{argument}={name!r}", new, successor))
+        return successor.new
+    if lower not in supported:
         raise DetectorError(
             f"{argument}={name!r} has no successor in py-feat 2. It takes {_listed(supported)}."
         )
-    messages.append(_became(f"{argument}={name!r}", f"{argument}={successor.new!r}", successor))
-    return successor.new
+    return lower
 
 
 def translate_pose(

@@ -13,6 +13,7 @@ from pathlib import Path
 from feat_pose_plugin.successors import (
     ARGUMENTS,
     DETECT_ARGUMENTS,
+    LANDMARK_MODELS_WITH_HOG,
     MODELS,
     POSE_OPTIONS,
     POSES,
@@ -49,6 +50,9 @@ def text() -> str:
     """All tables as Markdown."""
     sections = {
         "Models": [line for name, table in MODELS.items() for line in model_rows(name, table)],
+        "Landmarks, if action units or SVM emotions are wanted": model_rows(
+            "landmark_model", LANDMARK_MODELS_WITH_HOG
+        ),
         "Head pose": model_rows("facepose_model", POSES),
         'Head pose with `face_model="img2pose"`': model_rows("facepose_model", POSES_WITH_IMG2POSE),
         "Arguments of `Detector`": argument_rows(ARGUMENTS),
