@@ -45,6 +45,10 @@ CALLS = {
         "au_model='rf' became au_model='xgb'",
     ),
     "Detector(landmark_model='mobilenet', au_model=None)": ("pose_mlp",),
+    "Detector(landmark_model='MobileNet', au_model=None, emotion_model='svm')": (
+        "pose_mlp",
+        "landmark_model='MobileNet' became landmark_model='mobilefacenet'",
+    ),
     "Detector(au_model='drml', emotion_model='rf')": (
         "pose_mlp",
         "au_model='drml' became au_model='xgb'",
