@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from feat_pose_plugin.backend import PoseBackend, Provenance
     from feat_pose_plugin.conventions import FEAT_FACEPOSE_COLUMNS_6D
+    from feat_pose_plugin.convert import convert_pose
     from feat_pose_plugin.detectors import (
         Detectorv1,
         Detectorv2,
@@ -41,6 +42,7 @@ _HOMES = {
     "PoseBackend": "backend",
     "Provenance": "backend",
     "available_pose_backends": "registry",
+    "convert_pose": "convert",
     "estimate_pose": "estimate",
     "get_pose_backend": "registry",
     "install": "detectors",
@@ -59,6 +61,7 @@ __all__ = [  # noqa: RUF022 - the version last
     "PoseBackend",
     "Provenance",
     "available_pose_backends",
+    "convert_pose",
     "estimate_pose",
     "get_pose_backend",
     "install",

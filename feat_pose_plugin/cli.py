@@ -17,6 +17,7 @@ from feat_pose_plugin import __version__
 from feat_pose_plugin.errors import FeatPoseError, TableError, UnknownBackendError
 
 if TYPE_CHECKING:
+    from feat_pose_plugin.estimate import RotationFrame, Translation
     from feat_pose_plugin.landmarks import LandmarkType, LandmarkTypeChoice
 
 
@@ -66,26 +67,33 @@ def main(
     del version
 
 
+_Output = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="For one table a .csv or .parquet file; otherwise an existing folder.",
+    ),
+]
+_Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
+
+
 @app.command()
 def estimate(
     inputs: Annotated[
         list[Path],
         typer.Argument(metavar="IN", help="Tables with landmarks, .csv or .parquet."),
     ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="OUT",
-            help="For one table a .csv or .parquet file; otherwise an existing folder.",
-        ),
-    ],
+    output: _Output,
     model: Annotated[
         str, typer.Option(help="A name that `feat-pose models` lists.")
     ] = "pose_mlp_synth",
     convention: Annotated[
-        str, typer.Option(help="What the columns mean: feat, img2pose, 300w-lp or openface.")
+        str,
+        typer.Option(
+            help="What the columns mean: feat, img2pose, 300w-lp, feat-0.6, feat-mp or openface."
+        ),
     ] = "feat",
     landmark_type: Annotated[
         str,
@@ -98,7 +106,38 @@ def estimate(
         int | None, typer.Option(min=1, help="Height of the video frame in pixels, if known.")
     ] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Its width, if known.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
+    rotation_frame: Annotated[
+        str, typer.Option(help="line_of_sight, or camera, which needs the frame size.")
+    ] = "line_of_sight",
+    translation: Annotated[
+        str | None,
+        typer.Option(
+            help="X, Y, Z by geometry (geometric) or by the model (learned); by default its own, "
+            "and geometry where it has none.",
+            show_default=False,
+        ),
+    ] = None,
+    focal_length: Annotated[
+        float | None,
+        typer.Option(help="Pixels; height + width by default.", show_default=False),
+    ] = None,
+    principal_point: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="X Y", help="Pixels; the middle of the frame by default.", show_default=False
+        ),
+    ] = None,
+    inter_ocular_mm: Annotated[
+        float | None,
+        typer.Option(
+            help="Distance of the outer eye corners, for X, Y, Z in millimetres.",
+            show_default=False,
+        ),
+    ] = None,
+    quality: Annotated[
+        bool, typer.Option("--quality", help="Also add PoseResidual and PoseFlags.")
+    ] = False,
+    force: _Force = False,
 ) -> None:
     """Add the six pose columns to landmark tables.
 
@@ -115,8 +154,15 @@ def estimate(
     jobs = plan_outputs(inputs, output, force=force)
     estimator = PoseEstimator(
         backend=get_pose_backend(model),
-        landmark_type=cast("LandmarkTypeChoice", landmark_type),  # checked by what reads it
+        # Names are checked by what reads them.
+        landmark_type=cast("LandmarkTypeChoice", landmark_type),
         convention=convention,
+        rotation_frame=cast("RotationFrame", rotation_frame),
+        translation=cast("Translation | None", translation),
+        focal_length=focal_length,
+        principal_point=principal_point,
+        inter_ocular_mm=inter_ocular_mm,
+        quality=quality,
     )
     for source, target in tqdm(jobs, unit="table", disable=None):  # None: on a terminal only
         rows, faces = estimate_table(
@@ -126,6 +172,48 @@ def estimate(
             frame_size=None if height is None or width is None else (height, width),
         )
         tqdm.write(f"{target}: {rows} rows, {faces} with a pose")
+
+
+@app.command()
+def convert(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="IN", help="Tables with pose columns, .csv or .parquet."),
+    ],
+    output: _Output,
+    there: Annotated[str, typer.Option("--to", metavar="CONVENTION", help="What is wanted.")],
+    here: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="CONVENTION",
+            help="What the pose columns are in. May be left out where a Parquet file says it.",
+            show_default=False,
+        ),
+    ] = None,
+    inter_ocular_mm: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MM",
+            help="Distance of the outer eye corners: how long a unit of X, Y, Z is.",
+            show_default=False,
+        ),
+    ] = None,
+    force: _Force = False,
+) -> None:
+    """Convert the pose columns of tables to another convention.
+
+    All other columns and all rows stay as they are. The conventions: feat, img2pose, 300w-lp,
+    feat-0.6, feat-0.7, feat-mp, openface, mediapipe, quaternion, matrix.
+    """
+    from tqdm import tqdm
+
+    from feat_pose_plugin.tables import convert_table, plan_outputs
+
+    jobs = plan_outputs(inputs, output, force=force)
+    for source, target in tqdm(jobs, unit="table", disable=None):  # None: on a terminal only
+        rows = convert_table(source, target, here, there, inter_ocular_mm=inter_ocular_mm)
+        tqdm.write(f"{target}: {rows} rows in {there}")
 
 
 @app.command()

@@ -17,12 +17,20 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from feat_pose_plugin.backend import FrameSize
-from feat_pose_plugin.errors import LandmarkError, TableError
+from feat_pose_plugin.conventions import CONVENTIONS
+from feat_pose_plugin.convert import convert_pose
+from feat_pose_plugin.errors import ConventionError, LandmarkError, TableError
 from feat_pose_plugin.estimate import PoseEstimator
 from feat_pose_plugin.files import write_whole
+from feat_pose_plugin.tag import parquet_attrs, tag_parquet
 
 _FORMATS = {".csv": "CSV", ".parquet": "Parquet"}
 _NO_VALUE = pa.array(csv.ConvertOptions().null_values)  # "", "NA", "nan", ...
+_POSE_COLUMNS = {
+    name
+    for convention in CONVENTIONS.values()
+    for name in (*convention.columns, *convention.table_names.values())
+}
 _CODE = r"^\s*[+-]?0[0-9xX]"  # 007 is a name, not the number 7
 
 
@@ -120,6 +128,51 @@ def estimate_table(
         table = _typed(table)
     write_table(_with_pose(table, pose), target)
     return Estimated(len(pose), int(pose["Pitch"].notna().sum()))
+
+
+def convert_table(
+    source: Path,
+    target: Path,
+    here: str | None,
+    there: str,
+    *,
+    inter_ocular_mm: float | None = None,
+) -> int:
+    """Read a table, convert its pose to another convention, and write it.
+
+    Args:
+        source: CSV or Parquet, by suffix.
+        target: CSV or Parquet, by suffix. Replaced if it exists; appears whole or not at all.
+        here: What the pose is in; None for a Parquet file that is tagged.
+        there: What it is wanted in.
+        inter_ocular_mm: See :func:`~feat_pose_plugin.convert_pose`.
+
+    Returns:
+        How many rows the table has.
+
+    Raises:
+        TableError: The source cannot be read or the target cannot be written.
+        ConventionError: As :func:`~feat_pose_plugin.convert_pose`.
+    """
+    table = read_table(source)
+    metadata = table.schema.metadata
+    if _is_csv(source) and not _is_csv(target):
+        table = _typed(table)
+    for place, column in enumerate(table.columns):
+        if table.column_names[place].strip() in _POSE_COLUMNS and pa.types.is_string(column.type):
+            table = table.set_column(place, table.column_names[place], _numbers(column))
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True, types_mapper=pd.ArrowDtype)
+    frame.attrs = parquet_attrs(metadata)
+    try:
+        frame = convert_pose(frame, here, there, inter_ocular_mm=inter_ocular_mm)
+    except ConventionError as error:
+        raise ConventionError(f"{source}: {error}") from error
+    columns = [pa.Array.from_pandas(frame.iloc[:, place]) for place in range(frame.shape[1])]
+    names = list(frame.columns)
+    write_table(
+        pa.Table.from_arrays(columns, names, metadata=tag_parquet(metadata, frame.attrs)), target
+    )
+    return len(frame)
 
 
 def read_table(path: Path) -> pa.Table:
@@ -225,10 +278,10 @@ def _typed(text: pa.Table) -> pa.Table:
 
 def _with_pose(table: pa.Table, pose: pd.DataFrame) -> pa.Table:
     for name in pose.columns:
-        values = pa.array(pose[name].to_numpy(), from_pandas=True)  # NaN becomes null
+        values = pa.Array.from_pandas(pose[name])  # NaN becomes null
         places = [i for i, column in enumerate(table.column_names) if column.strip() == name]
         for place in places:
             table = table.set_column(place, table.column_names[place], values)
         if not places:
             table = table.append_column(name, values)
-    return table
+    return table.replace_schema_metadata(tag_parquet(table.schema.metadata, pose.attrs))

@@ -49,7 +49,21 @@ from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
+WARNINGS_OF_FEAT = [
+    pytest.mark.filterwarnings(f"ignore:{what}")
+    for what in (
+        ":UserWarning:torchvision.models._utils",
+        ":DeprecationWarning:torchvision.io",
+        "__array__ implementation:DeprecationWarning",
+        ".torch.jit:FutureWarning",
+        ":pandas.errors.PerformanceWarning:feat.data",
+        ".*fork:DeprecationWarning",
+    )
+]
+"""Marks for what py-feat does that the libraries under it will not have for ever."""
+
 MULTITASK = {
+    "backbone": "convnextv2_atto",  # the smallest; on a CPU the published one takes a second a face
     "n_au": 20,
     "n_emotion": 7,
     "n_blendshape": 52,
@@ -285,7 +299,8 @@ class Video:
         self._open()
 
     def _open(self) -> None:
-        self._video = cv2.VideoCapture(self._path)
+        # One thread, because a forked worker has none of its parent's and would wait for them.
+        self._video = cv2.VideoCapture(self._path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
         self._next = 0
 
     def __getitem__(self, index: int) -> Tensor:
@@ -298,7 +313,7 @@ class Video:
         if not found:
             raise IndexError(f"{self._path} has no frame {index}")
         self._next += 1
-        return torch.from_numpy(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)).permute(2, 0, 1)
+        return torch.from_numpy(frame[..., ::-1].copy()).permute(2, 0, 1)  # BGR
 
 
 def _torchcodec_works() -> bool:
@@ -358,13 +373,14 @@ def detect(
             boxes = np.array([face.box for face in faces]).reshape(-1, 2, 2) * scale + pad
             # py-feat sorts img2pose's faces by score.
             scores = 1 - 0.01 * np.arange(len(faces))
-            found.append((boxes.reshape(-1, 4), scores, [face.dof for face in faces]))
+            dofs = np.array([face.dof for face in faces]).reshape(-1, 6)
+            found.append((boxes.reshape(-1, 4), scores, dofs))
         if img2pose:
             return [
                 {
                     "boxes": torch.tensor(boxes, dtype=torch.float32),
                     "scores": torch.tensor(scores, dtype=torch.float32),
-                    "dofs": torch.tensor(dofs, dtype=torch.float32).reshape(-1, 6),
+                    "dofs": torch.tensor(dofs, dtype=torch.float32),
                 }
                 for boxes, scores, dofs in found
             ]

