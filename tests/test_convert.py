@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -516,7 +517,7 @@ def test_what_the_command_refuses(tables, tmp_path):
 
 def test_the_help_names_every_convention():
     for command, wanted in (("convert", CONVENTIONS), ("estimate", with_angles())):
-        words = feat_pose(command, "--help").stdout.replace(",", " ").replace(".\n", " ").split()
+        words = re.findall(r"[\w.-]*\w", feat_pose(command, "--help").stdout)
         assert set(wanted) <= set(words)
 
 
