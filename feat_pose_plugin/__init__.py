@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from feat_pose_plugin.errors import FeatPoseError
     from feat_pose_plugin.estimate import estimate_pose
     from feat_pose_plugin.mlp.backend import pose_from_landmarks_mlp
+    from feat_pose_plugin.old_scripts import Detector
     from feat_pose_plugin.registry import (
         available_pose_backends,
         get_pose_backend,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __version__ = version("feat-pose-plugin")
 
 _HOMES = {
+    "Detector": "old_scripts",
     "Detectorv1": "detectors",
     "Detectorv2": "detectors",
     "FEAT_FACEPOSE_COLUMNS_6D": "conventions",
@@ -50,6 +52,7 @@ _HOMES = {
 }
 
 __all__ = [  # noqa: RUF022 - the version last
+    "Detector",
     "Detectorv1",
     "Detectorv2",
     "FEAT_FACEPOSE_COLUMNS_6D",

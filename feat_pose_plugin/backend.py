@@ -62,7 +62,8 @@ class PoseBackend(ABC):
     ``rx, ry, rz, tx, ty, tz``: a rotation vector in radians that turns the head from facing the
     camera, and the position of the head in units of img2pose's reference face. The rotation is
     the one seen along the line of sight, from the camera through the centroid of the landmarks: it
-    does not depend on where the face lies in the picture or how large it is.
+    does not depend on where the face lies in the picture or how large it is. The translation is in
+    the axes of the camera; what is NaN there is solved from the rotation by the caller.
     :mod:`feat_pose_plugin.testing` checks a backend against this contract.
 
     Attributes:

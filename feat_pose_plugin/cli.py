@@ -92,7 +92,8 @@ def estimate(
     convention: Annotated[
         str,
         typer.Option(
-            help="What the columns mean: feat, img2pose, 300w-lp, feat-0.6, feat-mp or openface."
+            help="What the columns mean: feat, img2pose, 300w-lp, openface, feat-0.6, feat-0.7 or "
+            "feat-mp."
         ),
     ] = "feat",
     landmark_type: Annotated[
@@ -204,7 +205,7 @@ def convert(
     """Convert the pose columns of tables to another convention.
 
     All other columns and all rows stay as they are. The conventions: feat, img2pose, 300w-lp,
-    feat-0.6, feat-0.7, feat-mp, openface, mediapipe, quaternion, matrix.
+    openface, feat-0.6, feat-0.7, feat-mp, mediapipe, quaternion, matrix.
     """
     from tqdm import tqdm
 

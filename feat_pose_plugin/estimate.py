@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from feat_pose_plugin.backend import FrameSize, PoseBackend
-from feat_pose_plugin.camera import cameras, line_of_sight, solve_translation
+from feat_pose_plugin.camera import cameras, line_of_sight
 from feat_pose_plugin.conventions import (
     FEAT_FACEPOSE_COLUMNS_6D,
     find_convention,
@@ -21,9 +21,9 @@ from feat_pose_plugin.conventions import (
 )
 from feat_pose_plugin.errors import BackendError, ConventionError, FrameSizeError, OptionError
 from feat_pose_plugin.geometry import matrix_to_rotvec, rotvec_to_matrix
-from feat_pose_plugin.landmarks import Landmarks, LandmarkType, LandmarkTypeChoice, read_landmarks
+from feat_pose_plugin.landmarks import Landmarks, LandmarkTypeChoice, read_landmarks
 from feat_pose_plugin.quality import QUALITY_COLUMNS, judge
-from feat_pose_plugin.reference_face import load_reference_face
+from feat_pose_plugin.reference_face import load_reference_face, load_rigid_face
 from feat_pose_plugin.registry import get_pose_backend
 from feat_pose_plugin.tag import PoseTag, write_tag
 
@@ -186,24 +186,19 @@ class PoseEstimator:
             read = landmarks
         else:
             read = read_landmarks(landmarks, self.landmark_type)
+        if device is not None:
+            read = Landmarks(read.points.to(device), read.is_3d.to(device))
         sizes = None
         if frame_size is not None:
             sizes = _read_frame_size(frame_size, len(read.points))
         elif table is not None:
             sizes = _frame_sizes_of(table)
-        camera = cameras(
-            sizes, focal_length=self.focal_length, principal_point=self.principal_point
-        )
-        if camera is None and self.rotation_frame == "camera":
-            raise FrameSizeError(
-                "rotation_frame='camera' needs the camera. Pass frame_size=(height, width), or a "
-                f"table with {' and '.join(FRAME_SIZE_COLUMNS)}, or focal_length and "
-                "principal_point."
-            )
-        if device is not None:
-            read = Landmarks(read.points.to(device), read.is_3d.to(device))
+        if sizes is None:
+            self._require_no_frame_size()
+            sizes = torch.full((1, 2), torch.nan)
+        sizes = sizes.to(read.points.device)
         seen = self._estimate(read, sizes)
-        pose = self._place(seen, read, None if camera is None else camera.to(seen.device))
+        pose = self._place(seen, read, sizes)
         values = from_img2pose(pose, self.convention, inter_ocular_mm=self.inter_ocular_mm)
         tag = PoseTag(self.convention, self.rotation_frame)
         unit = find_convention(self.convention).translation_unit
@@ -216,48 +211,50 @@ class PoseEstimator:
             index=None if table is None else table.index,
         )
         if self.quality:
-            block[QUALITY_COLUMNS] = judge(read, seen[:, :3]).set_axis(block.index)
+            block[QUALITY_COLUMNS] = judge(read, seen[:, :3], sizes).set_axis(block.index)
         write_tag(block, tag)
         return block
 
-    def _estimate(self, landmarks: Landmarks, sizes: Tensor | None) -> Tensor:
-        """``[B, 6]`` what the backend says, each row as its kind of landmarks."""
-        points = landmarks.points
-        pose = torch.empty(len(points), 6, device=points.device)
-        for of_size, size in _rows_by_frame_size(sizes, len(points)):
-            for landmark_type, of_kind in _rows_by_kind(landmarks):
-                wanted = of_size & of_kind
-                if wanted.any():
-                    # One kind of landmarks and frames is the rule, and is not copied.
-                    batch = points if wanted.all() else points[wanted]
-                    part = self.backend.estimate(
-                        batch, frame_size=size, landmark_type=landmark_type
-                    )
-                    _check_result(self.backend, part, batch)
-                    pose[wanted] = part
+    def _require_no_frame_size(self) -> None:
+        needed = self.rotation_frame == "camera"
+        if needed and (self.focal_length is None or self.principal_point is None):
+            raise FrameSizeError(
+                "rotation_frame='camera' needs the frame size. Pass frame_size=(height, width), or "
+                f"a table with {' and '.join(FRAME_SIZE_COLUMNS)}, or both focal_length and "
+                "principal_point."
+            )
+
+    def _estimate(self, landmarks: Landmarks, sizes: Tensor) -> Tensor:
+        """``[B, 6]`` what the backend says, each row with its landmark type and frame size."""
+        pose = landmarks.points.new_empty(len(landmarks.points), 6)
+        for landmark_type, of_type in landmarks.rows_by_type():
+            points = landmarks.points[of_type]
+            part = points.new_empty(len(points), 6)
+            for size, of_size in _rows_by_frame_size(_rows(sizes, of_type)):
+                batch = points[of_size]
+                found = self.backend.estimate(batch, frame_size=size, landmark_type=landmark_type)
+                _check_result(self.backend, found, batch)
+                part[of_size] = found
+            pose[of_type] = part
         return pose
 
-    def _place(self, pose: Tensor, landmarks: Landmarks, camera: Tensor | None) -> Tensor:
+    def _place(self, pose: Tensor, landmarks: Landmarks, sizes: Tensor) -> Tensor:
         """``[B, 6]`` pose with X, Y, Z, and in the frame of rotation that is asked for."""
-        seen, position = pose[:, :3], pose[:, 3:]
-        if camera is None:
-            camera = torch.full((1, 3), torch.nan, device=pose.device)
-        rotation = line_of_sight(landmarks.points, camera) @ rotvec_to_matrix(seen)
-        if self.translation != "learned":
-            solved = torch.empty_like(position)
-            for landmark_type, rows in _rows_by_kind(landmarks):
-                if rows.any():
-                    face = load_reference_face(landmark_type, pose.device)
-                    solved[rows] = solve_translation(
-                        landmarks.points[rows],
-                        rotation[rows],
-                        camera if len(camera) == 1 else camera[rows],
-                        face,
-                    )
-            known = position.isfinite().all(dim=1, keepdim=True)
-            position = torch.where(known & (self.translation is None), position, solved)
-        if self.rotation_frame == "camera":
-            seen = matrix_to_rotvec(rotation)
+        points, seen, position = landmarks.points, pose[:, :3], pose[:, 3:]
+        solved = torch.full_like(position, torch.nan)
+        camera = cameras(sizes, self.focal_length, self.principal_point)
+        if self.rotation_frame == "camera" or camera.isfinite().all(dim=1).any():
+            rotation = line_of_sight(points.mean(dim=1), camera) @ rotvec_to_matrix(seen)
+            for landmark_type, rows in landmarks.rows_by_type():
+                face = load_rigid_face(landmark_type, points.device)
+                solved[rows] = face.locate(points[rows], rotation[rows], _rows(camera, rows))
+            if self.rotation_frame == "camera":
+                seen = matrix_to_rotvec(rotation)
+        match self.translation:
+            case "geometric":
+                position = solved
+            case None:
+                position = torch.where(position.isnan().any(dim=1, keepdim=True), solved, position)
         return torch.cat([seen, position], dim=1)
 
 
@@ -275,24 +272,21 @@ def _has_translation(backend: PoseBackend) -> bool:
     return bool(pose[:, 3:].isfinite().all())
 
 
-def _rows_by_kind(landmarks: Landmarks) -> tuple[tuple[LandmarkType, Tensor], ...]:
-    """Each kind of landmarks with ``[B]`` bool, the rows that are of it."""
-    is_3d = landmarks.is_3d.cpu()
-    return ("2d", ~is_3d), ("3d", is_3d)
+def _rows(values: Tensor, rows: Tensor | slice) -> Tensor:
+    """Rows of ``[B, n]`` values; of ``[1, n]``, one value for all rows, that one."""
+    return values if len(values) == 1 else values[rows]
 
 
-def _rows_by_frame_size(
-    sizes: Tensor | None, rows: int
-) -> Iterator[tuple[Tensor, FrameSize | None]]:
-    """``[B]`` bool, the rows that have a frame size in common, and that size."""
-    known = torch.zeros(1, 2) if sizes is None else sizes.cpu().nan_to_num(0)
-    distinct, group = torch.unique(known.int(), dim=0, return_inverse=True)
+def _rows_by_frame_size(sizes: Tensor) -> Iterator[tuple[FrameSize | None, Tensor | slice]]:
+    """Each frame size that there is, and the rows that have it; all rows without a copy."""
+    distinct, group = torch.unique(sizes.nan_to_num(0).int(), dim=0, return_inverse=True)
     for number, (height, width) in enumerate(distinct.tolist()):
-        yield (group == number).expand(rows), (height, width) if height and width else None
+        rows = slice(None) if len(distinct) == 1 else group == number
+        yield (height, width) if height and width else None, rows
 
 
 def _frame_sizes_of(table: pd.DataFrame) -> Tensor | None:
-    """``[B, 2]`` float32 height and width of a table's rows; None where it does not have them."""
+    """``[B, 2]`` or ``[1, 2]`` float32 height and width; None where the table has no columns."""
     import pandas as pd
 
     names = {str(column).strip(): column for column in table.columns}
@@ -301,7 +295,8 @@ def _frame_sizes_of(table: pd.DataFrame) -> Tensor | None:
     sizes = [pd.to_numeric(table[names[name]], errors="coerce") for name in FRAME_SIZE_COLUMNS]
     values = np.stack([size.to_numpy(dtype=np.float32, na_value=np.nan) for size in sizes], axis=1)
     values[~(values > 0)] = np.nan
-    return torch.from_numpy(values)
+    # One size for all is the rule, and is said once.
+    return torch.from_numpy(values[:1] if (values == values[:1]).all() else values)
 
 
 def _read_frame_size(frame_size: object, rows: int) -> Tensor:

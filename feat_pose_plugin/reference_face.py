@@ -13,15 +13,23 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
+from feat_pose_plugin.camera import RigidFace
 from feat_pose_plugin.errors import WeightsError
 from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.landmarks import LANDMARKS, LandmarkType
 
+STEADY_LANDMARKS: Mapping[LandmarkType, slice] = MappingProxyType(
+    {"2d": slice(17, LANDMARKS), "3d": slice(LANDMARKS)}
+)
+"""The landmarks that stay on the same points of a turning head. The jaw of 2D landmarks slides."""
+
 _BUNDLED = Path(__file__).parent / "weights"
+_DECIMALS = 4  # a hundredth of a millimetre; what machines differ in is less
 
 
 @cache
@@ -36,6 +44,17 @@ def load_reference_face(landmark_type: LandmarkType, device: torch.device) -> Te
     """
     path = _BUNDLED / f"pose_mlp_synth_{landmark_type}.reference.json"
     return read_reference_face(path).to(device)
+
+
+@cache
+def load_rigid_face(landmark_type: LandmarkType, device: torch.device) -> RigidFace:
+    """The bundled reference face as what is found in space by its steady landmarks.
+
+    Raises:
+        WeightsError: See :func:`read_reference_face`.
+    """
+    face = load_reference_face(landmark_type, device)
+    return RigidFace(face, STEADY_LANDMARKS[landmark_type])
 
 
 def read_reference_face(path: Path) -> Tensor:
@@ -69,14 +88,15 @@ def write_reference_face(path: Path, face: Tensor, card: Mapping[str, object]) -
 
     Args:
         path: The ``.reference.json`` file.
-        face: ``[68, 3]``.
+        face: ``[68, 3]``; rounded to four decimals.
         card: What it was made of.
     """
-    face = face.to(torch.float32)
-    points = ",\n".join(f"    {json.dumps(point)}" for point in face.tolist())
-    rest = json.dumps({**card, "sha256": _sha256(face), "points": None}, indent=2)
+    points = [[round(number, _DECIMALS) for number in point] for point in face.tolist()]
+    digest = _sha256(torch.tensor(points, dtype=torch.float32))
+    rest, end = json.dumps({**card, "sha256": digest, "points": None}, indent=2).rsplit("null", 1)
+    lines = ",\n".join(f"    {point}" for point in points)
     with write_whole(path) as part:
-        part.write_text(rest.replace("null", f"[\n{points}\n  ]") + "\n", encoding="utf-8")
+        part.write_text(f"{rest}[\n{lines}\n  ]{end}\n", encoding="utf-8")
 
 
 def _sha256(face: Tensor) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported; a look-up takes 23 s
 
@@ -62,9 +63,11 @@ def block_vertices() -> list[int]:
 
 
 @pytest.fixture(scope="session")
-def hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the random weights of py-feat's models lie, each made when it is first needed."""
-    return tmp_path_factory.mktemp("hub")
+    folder = tmp_path_factory.mktemp("hub")
+    yield folder
+    shutil.rmtree(folder)  # up to a gigabyte, which pytest would keep
 
 
 @pytest.fixture

@@ -24,9 +24,13 @@ import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 import torch
+import xgboost
 from feat.au_detectors.MP_Blendshapes.MP_Blendshapes_test import MediaPipeBlendshapesMLPMixer
+from feat.au_detectors.StatLearning.SL_test import SVMClassifier, XGBClassifier
 from feat.emo_detectors.ResMaskNet.resmasknet_test import ResMasking
+from feat.emo_detectors.StatLearning.EmoSL_test import EmoSVMClassifier
 from feat.face_detectors.Retinaface.Retinaface_model import RETINAFACE_R34_CFG, RetinaFace
 from feat.facepose_detectors.img2pose.deps.models import FasterDoFRCNN
 from feat.gaze_detectors.l2cs import l2cs_resnet50
@@ -39,6 +43,9 @@ from feat.multitask.model_v2 import MEGraphAUv2, ModelV2Config
 from feat.pretrained import AU_LANDMARK_MAP
 from feat.utils import MP_BLENDSHAPE_NAMES
 from safetensors.torch import save_file
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
@@ -76,6 +83,8 @@ IMG2POSE = {
     "bbox_y_factor": 1.1,
     "expand_forehead": 0.1,
 }
+AUS = XGBClassifier().au_keys
+EMOTIONS = ["anger", "disgust", "fear", "happ", "sad", "sur", "neutral"]
 
 
 # Random weights
@@ -145,6 +154,28 @@ def _blendshapes_to_aus(path: Path) -> None:
     )
 
 
+def _of_hog(
+    make: Callable[[], object], classifier: object, classes: list[str], *regions: str
+) -> Callable[[Path], None]:
+    """A classifier of each class on a picture's histogram of gradients and its landmarks."""
+
+    def write(path: Path) -> None:
+        random = np.random.default_rng(0)
+        hog = random.normal(size=(8, 5408))
+        scaler = StandardScaler().fit(hog)
+        pca = PCA(2).fit(scaler.transform(hog))
+        classifier.fit(random.normal(size=(8, 2 + 136)), [0, 1] * 4)
+        model = make()
+        model.load_weights(
+            **{f"scaler_{region}": scaler for region in regions},
+            **{f"pca_model_{region}": pca for region in regions},
+            classifiers=dict.fromkeys(classes, classifier),
+        )
+        skops.io.dump(model, path)
+
+    return write
+
+
 def _multitask() -> nn.Module:
     return MEGraphAUv2(ModelV2Config(**MULTITASK, pretrained=False))
 
@@ -168,6 +199,15 @@ FILES: dict[tuple[str, str], Callable[[Path], None]] = {
     ).save(str(path)),
     ("mp_blendshapes", "face_blendshapes.pth"): _torch_file(MediaPipeBlendshapesMLPMixer, None),
     ("bs_to_au", "bs_to_au_pls_v2.npz"): _blendshapes_to_aus,
+    ("xgb_au", "xgb_au_classifier_v2.skops"): _of_hog(
+        XGBClassifier, xgboost.XGBClassifier(n_estimators=1), AUS, "upper", "lower", "full"
+    ),
+    ("svm_au", "svm_au_classifier_v2.skops"): _of_hog(
+        SVMClassifier, LinearSVC(), AUS, "upper", "lower", "full"
+    ),
+    ("svm_emo", "svm_emo_classifier.skops"): _of_hog(
+        EmoSVMClassifier, LinearSVC(), EMOTIONS, "full"
+    ),
     ("resmasknet", "config.json"): _json({"in_channels": 3, "num_classes": 7}),
     ("resmasknet", "ResMaskNet_Z_resmasking_dropout1_rot30.pth"): _torch_file(_resmasknet, "net"),
     ("arcface_r50", "arcface_r50.safetensors"): _safetensors(lambda: ArcFace(backbone="r50").net),
