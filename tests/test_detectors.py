@@ -185,10 +185,10 @@ def test_each_face_has_the_pose_of_its_landmarks(
     [
         ("retinaface", "face_noface", 16, {"batch_size": 4, "num_workers": 2}),
         ("retinaface", "single_face", 24, {"output_size": 200}),
-        ("img2pose", "face_noface", 12, {"batch_size": 5, "output_size": 320}),
+        ("img2pose", "face_noface", 24, {"batch_size": 5, "output_size": 320}),
         ("multitask", "face_noface", 24, {"batch_size": 3}),
-        ("multitask", "single_face", 24, {"batch_size": 2, "num_workers": 1, "output_size": 320}),
-        ("mediapipe", "face_noface", 8, {"batch_size": 4, "num_workers": 1}),
+        ("multitask", "single_face", 36, {"batch_size": 2, "num_workers": 1, "output_size": 320}),
+        ("mediapipe", "face_noface", 24, {"batch_size": 4, "num_workers": 1}),
     ],
 )
 def test_each_frame_of_a_video_has_the_pose_of_its_face(
