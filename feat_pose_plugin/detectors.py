@@ -6,7 +6,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Mapping
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import feat.detector
@@ -73,6 +73,7 @@ class _FaceTable:
         return table
 
 
+@partial(with_pose_model, method="forward")
 class Detectorv1(_FaceTable, feat.detector.Detectorv1):  # type: ignore[misc]
     """py-feat's Detectorv1; ``pose_model`` says what fills the pose columns.
 
@@ -112,6 +113,7 @@ class Detectorv1(_FaceTable, feat.detector.Detectorv1):  # type: ignore[misc]
         return table
 
 
+@partial(with_pose_model, method="forward")
 class Detectorv2(_FaceTable, feat.detector_v2.Detectorv2):  # type: ignore[misc]
     """py-feat's Detectorv2; ``pose_model`` says what fills the pose columns.
 
@@ -125,6 +127,7 @@ class Detectorv2(_FaceTable, feat.detector_v2.Detectorv2):  # type: ignore[misc]
     landmark_type: LandmarkType = "3d"
 
 
+@partial(with_pose_model, method="detect")  # where it puts the pose of the mesh into the table
 class MPDetector(_FaceTable, feat.MPDetector.MPDetector):  # type: ignore[misc]
     """py-feat's MPDetector; ``pose_model`` says what fills the pose columns.
 
@@ -137,11 +140,6 @@ class MPDetector(_FaceTable, feat.MPDetector.MPDetector):  # type: ignore[misc]
     )
     landmark_type: LandmarkType = "3d"
 
-
-Detectorv1 = with_pose_model(Detectorv1, "forward")  # type: ignore[misc]
-Detectorv2 = with_pose_model(Detectorv2, "forward")  # type: ignore[misc]
-# Its `detect` puts the pose of the mesh into the whole table after `forward`.
-MPDetector = with_pose_model(MPDetector, "detect")  # type: ignore[misc]
 
 _OURS = {
     feat.detector.Detectorv1: Detectorv1,

@@ -12,7 +12,7 @@
     ├── BackendError       (RuntimeError)       a backend that broke its contract
     │   ├── UnknownBackendError                 a name nobody registered
     │   └── DuplicateBackendError               a name registered twice
-    ├── DetectorError      (ValueError)         a detector and a pose model that do not go together
+    ├── DetectorError      (ValueError)         a detector that cannot do what it is told to
     ├── TrainingError      (ValueError)         training data or settings that cannot work
     ├── EvaluationError    (ValueError)         known poses that cannot be measured against
     └── TableError         (OSError)            a table that cannot be read or written
@@ -65,7 +65,7 @@ class DuplicateBackendError(BackendError):
 
 
 class DetectorError(FeatPoseError, ValueError):
-    """A detector cannot take a pose model, or not with these options."""
+    """A detector cannot take a pose model, an option or an argument."""
 
 
 class TrainingError(FeatPoseError, ValueError):

@@ -420,7 +420,7 @@ def test_py_feats_warning_is_about_its_own_pose_only(hub):
 
 
 def test_no_attempt_to_reach_the_hub_for_pose_and_no_second_more(
-    build, hub, pictures, shared_data, canonical_face
+    hub, pictures, shared_data, canonical_face
 ):
     """Three batches. Where py-feat has no weights it asks again for each batch."""
     table = pd.read_csv(shared_data / "image_faces.csv").query("input == 'multi_face.jpg'")
@@ -428,8 +428,10 @@ def test_no_attempt_to_reach_the_hub_for_pose_and_no_second_more(
     seconds = {}
     asked = {}
     for pose_model in ("pose_mlp_synth", None):
-        detector = build("retinaface", pose_model)
         hub.asked.clear()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "face_model='retinaface'")
+            detector = Detectorv1(**V1, pose_model=pose_model)
         start = time.perf_counter()
         fex = detect(
             detector,

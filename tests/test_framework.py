@@ -146,8 +146,12 @@ def test_a_native_pose_is_passed_through():
     detector = with_pose_model(Native, "find")(0.5, pose_model="img2pose")
     assert "pose" not in detector.find(FACES)[0]
     assert detector.said == "toy, no pose"
-    for options in ({"colour": 1}, {"landmark_type": "2d"}):
-        with pytest.raises((BackendError, DetectorError)):
+    for options, error, message in (
+        ({"colour": 1}, BackendError, "colour"),
+        ({"landmark_type": "2d"}, DetectorError, "cannot hold 'landmark_type'"),
+        ({"quality": True}, DetectorError, r"\{'quality': True\} have no effect on 'img2pose'"),
+    ):
+        with pytest.raises(error, match=message):
             with_pose_model(Native, "find")(0.5, pose_model="img2pose", pose_options=options)
     with pytest.raises(DetectorError, match=r"pose_model='img2pose' needs .*For this Toy"):
         PosedToy(0.5, pose_model="img2pose")
