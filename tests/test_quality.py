@@ -138,7 +138,7 @@ def test_a_head_turned_further_than_the_training_faces_is_flagged():
     angles = [0, 80, limit - 3, limit + 3, 150, 3 - limit, -3 - limit]
     for pitch in (0, 40):
         turns = Rotation.from_euler(
-            "zyx", [(80, yaw, pitch if abs(yaw) < 90 else 0) for yaw in angles], degrees=True
+            "ZYX", [(80, yaw, pitch if abs(yaw) < 90 else 0) for yaw in angles], degrees=True
         )
         points = seen(turns, np.tile([0.0, 0.0, 12.0], (len(angles), 1)))
         points += 20 * torch.nn.functional.one_hot(torch.tensor(45), 68)[:, None]  # eyes apart
