@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from feat_pose_plugin.landmarks import LandmarkType
+from feat_pose_plugin.landmarks import LandmarkType, LandmarkTypeChoice
 
 FrameSize = tuple[int, int]
 """Height and width of the video frame in pixels."""
@@ -36,6 +36,23 @@ class Provenance:
     name: str
     licence: str
     weights: Mapping[LandmarkType, WeightsFile] = field(default_factory=dict)
+
+    def describe(self, landmark_type: LandmarkTypeChoice = "auto") -> str:
+        """One line for a file or a log: the name, the landmark type and the weights that serve it.
+
+        Args:
+            landmark_type: ``"2d"`` or ``"3d"``; ``"auto"`` for all that there are weights for.
+
+        Returns:
+            As ``pose_mlp_synth 2d 0a1254399ef9``: the first 12 digits of the file's SHA-256, as
+            ``feat-pose models`` prints them. The name alone for a method without weights.
+        """
+        used = [
+            f"{kind} {file.sha256[:12]}"
+            for kind, file in self.weights.items()
+            if landmark_type in (kind, "auto")
+        ]
+        return " ".join([self.name, *used])
 
 
 class PoseBackend(ABC):

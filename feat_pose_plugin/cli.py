@@ -92,7 +92,8 @@ def estimate(
     convention: Annotated[
         str,
         typer.Option(
-            help="What the columns mean: feat, img2pose, 300w-lp, feat-0.6, feat-mp or openface."
+            help="What the columns mean: feat, img2pose, 300w-lp, openface, feat-0.6, feat-0.7 or "
+            "feat-mp."
         ),
     ] = "feat",
     landmark_type: Annotated[
@@ -204,7 +205,7 @@ def convert(
     """Convert the pose columns of tables to another convention.
 
     All other columns and all rows stay as they are. The conventions: feat, img2pose, 300w-lp,
-    feat-0.6, feat-0.7, feat-mp, openface, mediapipe, quaternion, matrix.
+    openface, feat-0.6, feat-0.7, feat-mp, mediapipe, quaternion, matrix.
     """
     from tqdm import tqdm
 
@@ -224,20 +225,24 @@ def models() -> None:
     downloaded.
     """
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
+    from feat_pose_plugin.native import NativePose
     from feat_pose_plugin.registry import available_pose_backends, get_pose_backend
 
     rows = [("NAME", "LANDMARKS", "SHA256", "LICENCE", "WEIGHTS")]
     for name in available_pose_backends():
         try:
-            provenance = get_pose_backend(name).provenance
+            backend = get_pose_backend(name)
         except Exception as error:  # one broken model must not hide the others
             reason = str(error).partition("\n")[0].partition(". ")[0]
             why = f"not available, {type(error).__name__}: {reason}"
             rows.append((name, "-", "-", "-", why))
             continue
+        provenance = backend.provenance
         for kind, file in provenance.weights.items():
             rows.append((name, kind, file.sha256[:12], provenance.licence, str(file.path)))
-        if not provenance.weights:
+        if isinstance(backend, NativePose):
+            rows.append((name, "none", "-", provenance.licence, f"needs {backend.needs}"))
+        elif not provenance.weights:
             rows.append((name, "any", "-", provenance.licence, "needs none"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for *cells, last in rows:

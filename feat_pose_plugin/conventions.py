@@ -195,6 +195,21 @@ CONVENTIONS = _by_name(
         axes=_RIGHT_UP_TO_CAMERA,
         zero="300w-lp",
     ),
+    # OpenFace's RotationHelpers.h.
+    Convention(
+        name="openface",
+        representation="euler_xyz",
+        parts={"Pitch": 1, "Yaw": 1, "Roll": 1},
+        translation_unit="mm",
+        table_names={
+            "X": "pose_Tx",
+            "Y": "pose_Ty",
+            "Z": "pose_Tz",
+            "Pitch": "pose_Rx",
+            "Yaw": "pose_Ry",
+            "Roll": "pose_Rz",
+        },
+    ),
     # py-feat's convert_to_euler: the angles a of R.T = Rz(a2) Ry(a1) Rx(a0), so that
     # R = Rx(-a0) Ry(-a1) Rz(-a2), written as Pitch = a0, Roll = -a2, Yaw = -a1.
     Convention(
@@ -212,21 +227,6 @@ CONVENTIONS = _by_name(
         parts={"Pitch": 1, "Roll": 1, "Yaw": 1},
         axes=_RIGHT_UP_TO_CAMERA,
         translation_unit="px",
-    ),
-    # OpenFace's RotationHelpers.h.
-    Convention(
-        name="openface",
-        representation="euler_xyz",
-        parts={"Pitch": 1, "Yaw": 1, "Roll": 1},
-        translation_unit="mm",
-        table_names={
-            "X": "pose_Tx",
-            "Y": "pose_Ty",
-            "Z": "pose_Tz",
-            "Pitch": "pose_Rx",
-            "Yaw": "pose_Ry",
-            "Roll": "pose_Rz",
-        },
     ),
     # MediaPipe's facial transformation matrix.
     Convention(

@@ -92,20 +92,27 @@ def convert_pose(
         ConventionError: A name is unknown, the table says that it is in another convention than
             ``source``, there is no pose in it, or a matrix or quaternion is no rotation.
     """
+    import pandas as pd
+
     there = find_convention(target)
     if inter_ocular_mm is not None and not 0 < inter_ocular_mm < math.inf:
         raise ConventionError(
             f"inter_ocular_mm must be a length in millimetres, above 0, got {inter_ocular_mm!r}."
         )
-    if not isinstance(data, Tensor | np.ndarray):
+    if isinstance(data, pd.DataFrame):
         return _convert_table(data, source, there, inter_ocular_mm)
     if source is None:
         raise ConventionError("an array does not say which convention it is in. Pass source.")
     here = find_convention(source)
     if isinstance(data, Tensor):
         values = data.to("cpu", torch.float64, copy=True)
-    else:
+    elif isinstance(data, np.ndarray) and data.dtype.kind in "fiu":
         values = torch.from_numpy(data.astype(np.float64))
+    else:
+        raise ConventionError(
+            "pose must be numbers in a DataFrame, tensor or array, got "
+            f"{getattr(data, 'dtype', type(data).__qualname__)}."
+        )
     values = _flatten(values, here)
     converted = _convert(values, here, here.translation_unit, there, inter_ocular_mm)
     if there.representation == "matrix":
@@ -202,7 +209,10 @@ def _convert_table(
     tag = read_tag(table.attrs)
     if source is None:
         if tag is None:
-            raise ConventionError("the table does not say which convention its pose is in. Say it.")
+            raise ConventionError(
+                "the table does not say which convention its pose is in. Pass source, on the "
+                "command line --from."
+            )
         source = tag.convention
     check_tag(tag, source, "the table")
     here = find_convention(source)
@@ -282,7 +292,7 @@ def _replace_columns(
             result[place_of[name]] = values
         return result
     place = int(table.columns.isin(old).argmax())
-    result = table.drop(columns=old)
+    result = table.drop(columns=old).copy()  # in one piece, or pandas warns at each insertion
     for name, values in reversed(new.items()):
         result.insert(place, name, values)
     return result

@@ -12,6 +12,7 @@
     ├── BackendError       (RuntimeError)       a backend that broke its contract
     │   ├── UnknownBackendError                 a name nobody registered
     │   └── DuplicateBackendError               a name registered twice
+    ├── DetectorError      (ValueError)         a detector that cannot do what it is told to
     ├── TrainingError      (ValueError)         training data or settings that cannot work
     ├── EvaluationError    (ValueError)         known poses that cannot be measured against
     └── TableError         (OSError)            a table that cannot be read or written
@@ -61,6 +62,10 @@ class UnknownBackendError(BackendError):
 
 class DuplicateBackendError(BackendError):
     """Two pose backends claim one name."""
+
+
+class DetectorError(FeatPoseError, ValueError):
+    """A detector cannot take a pose model, an option or an argument."""
 
 
 class TrainingError(FeatPoseError, ValueError):

@@ -162,9 +162,11 @@ def _read_table(path: Path, convention: str, groups: str | None) -> Reference:
         table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise TableError(f"{path} cannot be read: {error}.") from error
-    check_tag(read_tag(table.attrs), convention, str(path))
     table = table.rename(columns=str.strip)
-    names = angles.names if set(angles.names) <= set(table.columns) else angles.columns
+    names: tuple[str, ...] = angles.names
+    if not set(names) <= set(table.columns):
+        names = angles.columns
+        check_tag(read_tag(table.attrs), convention, str(path))
     degrees = _numbers(path, table, names) * angles.column_degrees
     sizes = ("FrameHeight", "FrameWidth")
     known = set(sizes) <= set(table.columns)
