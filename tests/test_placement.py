@@ -310,6 +310,14 @@ def test_frame_sizes_row_by_row_and_unknown_ones():
         known = pose.loc[[0, 1, 3]]
         np.testing.assert_allclose(known[TRANSLATION], place[:3], atol=0.3)
         np.testing.assert_allclose(pose.loc[0], pose.loc[3], atol=1e-6)
+    # What is no size in a table is none.
+    table.loc[2, "FrameWidth"] = 0
+    table.loc[3, "FrameHeight"] = -1
+    unknown = estimate_pose(table, **options).isna()
+    assert (
+        unknown.all(axis=1).tolist() == unknown.any(axis=1).tolist() == [False, False, True, True]
+    )
+    table.loc[3, "FrameHeight"] = 1080
     # Along the line of sight the angles need no frame size.
     pose = estimate_pose(table, landmark_type="3d")
     assert pose[ROTATION].notna().all(axis=None)
