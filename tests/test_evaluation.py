@@ -808,9 +808,9 @@ def projected_reference(rotation: Rotation) -> Reference:
 
 def test_more_noise_makes_more_error() -> None:
     reference = projected_reference(some_rotations(100))
-    table = evaluate_with_noise(ict_sqpnp(), reference, landmark_type="3d", draws=20)
+    table = evaluate_with_noise(ict_sqpnp(in_camera=True), reference, landmark_type="3d", draws=20)
     assert list(table.index) == [0, 1, 2, 4]
-    clean = evaluate(ict_sqpnp(), reference, landmark_type="3d", draws=20)
+    clean = evaluate(ict_sqpnp(in_camera=True), reference, landmark_type="3d", draws=20)
     pd.testing.assert_series_equal(
         table.loc[0], clean.figures.loc[("as estimated", "all")], check_names=False
     )
@@ -824,7 +824,7 @@ def test_more_noise_makes_more_error() -> None:
 def test_an_independent_solver_agrees_on_axes_and_signs() -> None:
     """OpenCV's camera axes are those of img2pose: projections of known turns come back."""
     reference = projected_reference(some_rotations(200, spread_deg=45))
-    result = evaluate(ict_sqpnp(), reference, landmark_type="3d", draws=20)
+    result = evaluate(ict_sqpnp(in_camera=True), reference, landmark_type="3d", draws=20)
     assert figure(result, "geodesic_mean") < 0.01
     assert len(result.faces) > 150
 
@@ -1013,7 +1013,7 @@ def test_sqpnp_on_aflw2000_is_as_published(
     for key, expected in {"landmarks": 2.84, "landmarks_reannotated": 4.04}.items():
         reference = read_reference(shared_data / "aflw2000_dev.npz", landmarks=key)
         assert len(reference.rotation) == 985
-        backend = img2pose_sqpnp()
+        backend = img2pose_sqpnp(in_camera=True)
         result = evaluate(backend, reference, landmark_type="3d", draws=50)
         assert len(result.faces) == 985
         assert figure(result, "mae") == pytest.approx(expected, abs=0.2)
@@ -1030,7 +1030,7 @@ def test_official_outputs_are_read_and_calibrated(shared_data: Path) -> None:
     table = pd.read_csv(path)
     angles = np.rad2deg(table[["Pitch", "Roll", "Yaw"]])
     np.testing.assert_allclose(reference.angles_deg, angles, atol=1e-9)
-    zero = calibrate(img2pose_sqpnp(), reference, landmark_type="2d", draws=100).turn
+    zero = calibrate(img2pose_sqpnp(in_camera=True), reference, landmark_type="2d", draws=100).turn
     assert zero.faces == 225
     pitch, error = zero.rotation_vector_deg[0], zero.standard_error_deg[0]
     assert abs(pitch - 4) < 1
