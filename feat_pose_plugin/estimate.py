@@ -294,7 +294,7 @@ def _frame_sizes_of(table: pd.DataFrame) -> Tensor | None:
         return None
     sizes = [pd.to_numeric(table[names[name]], errors="coerce") for name in FRAME_SIZE_COLUMNS]
     values = np.stack([size.to_numpy(dtype=np.float32, na_value=np.nan) for size in sizes], axis=1)
-    values[~(values > 0)] = np.nan
+    values[~((values > 0) & (values < np.inf))] = np.nan
     # One size for all is the rule, and is said once.
     return torch.from_numpy(values[:1] if (values == values[:1]).all() else values)
 
@@ -307,7 +307,7 @@ def _read_frame_size(frame_size: object, rows: int) -> Tensor:
                 return torch.tensor([[float(height), float(width)]])
         case Tensor() | np.ndarray() if tuple(frame_size.shape) == (rows, 2):
             sizes = torch.as_tensor(frame_size, dtype=torch.float32)
-            if not (sizes <= 0).any():
+            if not ((sizes <= 0) | sizes.isinf()).any():
                 return sizes
     raise FrameSizeError(
         "frame_size must be (height, width) in pixels, two positive integers, or an array "

@@ -11,6 +11,7 @@ import accuracy
 import numpy as np
 import pandas as pd
 import pytest
+import trust
 from accuracy import Table
 
 from feat_pose_plugin import estimate_pose, get_pose_backend
@@ -156,6 +157,56 @@ def test_one_head_has_one_pose(
     around = figures[["around it rx", "around it ry", "around it rz"]].astype(float)
     assert apart.abs().max() <= most_apart, apart.to_dict()
     assert (around <= most_around).all(), around.to_dict()
+
+
+# Translation, frames of rotation, trust
+
+
+@pytest.mark.parametrize("solver", ["SQPnP", "SQPnP, refined"])
+@pytest.mark.parametrize(
+    ("landmarks", "most"), [("landmarks", 0.06), ("landmarks_reannotated", 0.09)]
+)
+def test_translation_on_aflw2000(
+    tables: dict[str, Table], solver: str, landmarks: str, most: float
+) -> None:
+    wanted = {"landmarks": landmarks, "target solved by": solver}
+    assert row(tables["translation"], **wanted)["mean"] <= most
+
+
+def test_a_head_that_moves_and_does_not_turn(tables: dict[str, Table]) -> None:
+    rows = tables["moved_heads"].rows
+    assert len(rows) == len(trust.MOVED_HEADS_DEG)
+    assert rows["camera, largest"].max() <= 2.5
+    assert (rows["line of sight, largest"] - rows["largest ray"]).abs().max() <= 2.5
+
+
+@pytest.mark.parametrize("landmarks", ["landmarks", "landmarks_reannotated"])
+@pytest.mark.parametrize(
+    ("corruption", "least"),
+    [
+        ("noise of 5 %", 0.9),
+        ("mouth displaced by 20 %", 0.8),
+        ("jaw displaced by 20 %", 0.7),
+        ("mouth of another face", 0.8),
+        ("jaw of another face", 0.8),
+        ("half of all points of another face", 0.8),
+    ],
+)
+def test_the_residual_ranks_what_went_wrong(
+    tables: dict[str, Table], landmarks: str, corruption: str, least: float
+) -> None:
+    wanted = {"data": f"AFLW2000-3D, {landmarks}", "what went wrong": corruption}
+    assert row(tables["residual_ranks"], **wanted)["AUROC"] >= least
+
+
+def test_limits_are_those_of_the_training_faces(tables: dict[str, Table]) -> None:
+    rows = tables["limits"].rows
+    assert rows["share below it"].between(0.895, 0.905).all()
+    assert rows["share above it"].between(0.988, 0.992).all()
+
+
+def test_few_real_faces_are_flagged(tables: dict[str, Table]) -> None:
+    assert tables["flags"].rows["any"].max() <= 1.5
 
 
 # Page and cards
