@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from feat_pose_plugin.backend import PoseBackend, Provenance
     from feat_pose_plugin.conventions import FEAT_FACEPOSE_COLUMNS_6D
+    from feat_pose_plugin.convert import convert_pose
+    from feat_pose_plugin.detectors import (
+        Detectorv1,
+        Detectorv2,
+        MPDetector,
+        install,
+        uninstall,
+    )
     from feat_pose_plugin.errors import FeatPoseError
     from feat_pose_plugin.estimate import estimate_pose
     from feat_pose_plugin.mlp.backend import pose_from_landmarks_mlp
+    from feat_pose_plugin.old_scripts import Detector
     from feat_pose_plugin.registry import (
         available_pose_backends,
         get_pose_backend,
@@ -24,27 +33,41 @@ if TYPE_CHECKING:
 __version__ = version("feat-pose-plugin")
 
 _HOMES = {
+    "Detector": "old_scripts",
+    "Detectorv1": "detectors",
+    "Detectorv2": "detectors",
     "FEAT_FACEPOSE_COLUMNS_6D": "conventions",
     "FeatPoseError": "errors",
+    "MPDetector": "detectors",
     "PoseBackend": "backend",
     "Provenance": "backend",
     "available_pose_backends": "registry",
+    "convert_pose": "convert",
     "estimate_pose": "estimate",
     "get_pose_backend": "registry",
+    "install": "detectors",
     "pose_from_landmarks_mlp": "mlp.backend",
     "register_pose_backend": "registry",
+    "uninstall": "detectors",
 }
 
 __all__ = [  # noqa: RUF022 - the version last
+    "Detector",
+    "Detectorv1",
+    "Detectorv2",
     "FEAT_FACEPOSE_COLUMNS_6D",
     "FeatPoseError",
+    "MPDetector",
     "PoseBackend",
     "Provenance",
     "available_pose_backends",
+    "convert_pose",
     "estimate_pose",
     "get_pose_backend",
+    "install",
     "pose_from_landmarks_mlp",
     "register_pose_backend",
+    "uninstall",
     "__version__",
 ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from feat_pose_plugin.landmarks import LandmarkType
+from feat_pose_plugin.landmarks import LandmarkType, LandmarkTypeChoice
 
 FrameSize = tuple[int, int]
 """Height and width of the video frame in pixels."""
@@ -37,6 +37,23 @@ class Provenance:
     licence: str
     weights: Mapping[LandmarkType, WeightsFile] = field(default_factory=dict)
 
+    def describe(self, landmark_type: LandmarkTypeChoice = "auto") -> str:
+        """One line for a file or a log: the name, the landmark type and the weights that serve it.
+
+        Args:
+            landmark_type: ``"2d"`` or ``"3d"``; ``"auto"`` for all that there are weights for.
+
+        Returns:
+            As ``pose_mlp_synth 2d 0a1254399ef9``: the first 12 digits of the file's SHA-256, as
+            ``feat-pose models`` prints them. The name alone for a method without weights.
+        """
+        used = [
+            f"{kind} {file.sha256[:12]}"
+            for kind, file in self.weights.items()
+            if landmark_type in (kind, "auto")
+        ]
+        return " ".join([self.name, *used])
+
 
 class PoseBackend(ABC):
     """Turns 68 landmarks into pose. The whole contract is :meth:`estimate` and ``provenance``.
@@ -45,7 +62,8 @@ class PoseBackend(ABC):
     ``rx, ry, rz, tx, ty, tz``: a rotation vector in radians that turns the head from facing the
     camera, and the position of the head in units of img2pose's reference face. The rotation is
     the one seen along the line of sight, from the camera through the centroid of the landmarks: it
-    does not depend on where the face lies in the picture or how large it is.
+    does not depend on where the face lies in the picture or how large it is. The translation is in
+    the axes of the camera; what is NaN there is solved from the rotation by the caller.
     :mod:`feat_pose_plugin.testing` checks a backend against this contract.
 
     Attributes:

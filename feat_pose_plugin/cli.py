@@ -20,6 +20,7 @@ from feat_pose_plugin.errors import FeatPoseError, TableError, UnknownBackendErr
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from feat_pose_plugin.estimate import RotationFrame, Translation
     from feat_pose_plugin.landmarks import LandmarkType, LandmarkTypeChoice
 
 
@@ -82,26 +83,34 @@ def main(
     del version
 
 
+_Output = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="For one table a .csv or .parquet file; otherwise an existing folder.",
+    ),
+]
+_Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
+
+
 @app.command()
 def estimate(
     inputs: Annotated[
         list[Path],
         typer.Argument(metavar="IN", help="Tables with landmarks, .csv or .parquet, or folders."),
     ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="OUT",
-            help="For one table a .csv or .parquet file; otherwise an existing folder.",
-        ),
-    ],
+    output: _Output,
     model: Annotated[
         str, typer.Option(help="A name that `feat-pose models` lists.")
     ] = "pose_mlp_synth",
     convention: Annotated[
-        str, typer.Option(help="What the columns mean: feat, img2pose, 300w-lp or openface.")
+        str,
+        typer.Option(
+            help="What the columns mean: feat, img2pose, 300w-lp, openface, feat-0.6, feat-0.7 or "
+            "feat-mp."
+        ),
     ] = "feat",
     landmark_type: Annotated[
         str,
@@ -114,6 +123,37 @@ def estimate(
         int | None, typer.Option(min=1, help="Height of the video frame in pixels, if known.")
     ] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Its width, if known.")] = None,
+    rotation_frame: Annotated[
+        str, typer.Option(help="line_of_sight, or camera, which needs the frame size.")
+    ] = "line_of_sight",
+    translation: Annotated[
+        str | None,
+        typer.Option(
+            help="X, Y, Z by geometry (geometric) or by the model (learned); by default its own, "
+            "and geometry where it has none.",
+            show_default=False,
+        ),
+    ] = None,
+    focal_length: Annotated[
+        float | None,
+        typer.Option(help="Pixels; height + width by default.", show_default=False),
+    ] = None,
+    principal_point: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="X Y", help="Pixels; the middle of the frame by default.", show_default=False
+        ),
+    ] = None,
+    inter_ocular_mm: Annotated[
+        float | None,
+        typer.Option(
+            help="Distance of the outer eye corners, for X, Y, Z in millimetres.",
+            show_default=False,
+        ),
+    ] = None,
+    quality: Annotated[
+        bool, typer.Option("--quality", help="Also add PoseResidual and PoseFlags.")
+    ] = False,
     processes: Annotated[
         int, typer.Option("--jobs", metavar="N", min=1, help="How many tables at a time.")
     ] = 1,
@@ -146,8 +186,15 @@ def estimate(
     jobs = plan_outputs(inputs, output)
     estimator = PoseEstimator(
         backend=get_pose_backend(model),
-        landmark_type=cast("LandmarkTypeChoice", landmark_type),  # checked by what reads it
+        # Names are checked by what reads them.
+        landmark_type=cast("LandmarkTypeChoice", landmark_type),
         convention=convention,
+        rotation_frame=cast("RotationFrame", rotation_frame),
+        translation=cast("Translation | None", translation),
+        focal_length=focal_length,
+        principal_point=principal_point,
+        inter_ocular_mm=inter_ocular_mm,
+        quality=quality,
     )
     frame_size = None if height is None or width is None else (height, width)
     with open_run(jobs, output, estimator, frame_size=frame_size, force=force) as run:
@@ -174,6 +221,51 @@ def estimate(
 
 
 @app.command()
+def convert(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="IN", help="Tables with pose columns, .csv or .parquet."),
+    ],
+    output: _Output,
+    there: Annotated[str, typer.Option("--to", metavar="CONVENTION", help="What is wanted.")],
+    here: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="CONVENTION",
+            help="What the pose columns are in. May be left out where a Parquet file says it.",
+            show_default=False,
+        ),
+    ] = None,
+    inter_ocular_mm: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MM",
+            help="Distance of the outer eye corners: how long a unit of X, Y, Z is.",
+            show_default=False,
+        ),
+    ] = None,
+    force: _Force = False,
+) -> None:
+    """Convert the pose columns of tables to another convention.
+
+    All other columns and all rows stay as they are. The conventions: feat, img2pose, 300w-lp,
+    openface, feat-0.6, feat-0.7, feat-mp, mediapipe, quaternion, matrix.
+    """
+    from tqdm import tqdm
+
+    from feat_pose_plugin.outputs import plan_outputs, refuse_existing
+    from feat_pose_plugin.pose_tables import convert_table
+
+    jobs = plan_outputs(inputs, output)
+    if not force:
+        refuse_existing(jobs)
+    for source, target in tqdm(jobs, unit="table", disable=None):  # None: on a terminal only
+        rows = convert_table(source, target, here, there, inter_ocular_mm=inter_ocular_mm)
+        tqdm.write(f"{target}: {rows} rows in {there}")
+
+
+@app.command()
 def models() -> None:
     """List the pose models and their weights.
 
@@ -181,20 +273,24 @@ def models() -> None:
     downloaded.
     """
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
+    from feat_pose_plugin.native import NativePose
     from feat_pose_plugin.registry import available_pose_backends, get_pose_backend
 
     rows = [("NAME", "LANDMARKS", "SHA256", "LICENCE", "WEIGHTS")]
     for name in available_pose_backends():
         try:
-            provenance = get_pose_backend(name).provenance
+            backend = get_pose_backend(name)
         except Exception as error:  # one broken model must not hide the others
             reason = str(error).partition("\n")[0].partition(". ")[0]
             why = f"not available, {type(error).__name__}: {reason}"
             rows.append((name, "-", "-", "-", why))
             continue
+        provenance = backend.provenance
         for kind, file in provenance.weights.items():
             rows.append((name, kind, file.sha256[:12], provenance.licence, str(file.path)))
-        if not provenance.weights:
+        if isinstance(backend, NativePose):
+            rows.append((name, "none", "-", provenance.licence, f"needs {backend.needs}"))
+        elif not provenance.weights:
             rows.append((name, "any", "-", provenance.licence, "needs none"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for *cells, last in rows:

@@ -4,13 +4,15 @@
 
     FeatPoseError
     ├── LandmarkError      (ValueError)         landmarks that cannot be read as 68 points
-    ├── ConventionError    (ValueError)         a pose convention nobody declared
-    ├── FrameSizeError     (ValueError)         a video frame size that is not (height, width)
+    ├── ConventionError    (ValueError)         a convention that is unknown or contradicted
+    ├── FrameSizeError     (ValueError)         a video frame size that is missing or wrong
+    ├── OptionError        (ValueError)         an option of estimation that cannot be
     ├── WeightsError       (RuntimeError)       weights that are not what they claim to be
     │   └── WeightsNotFoundError                weights that are in none of their places
     ├── BackendError       (RuntimeError)       a backend that broke its contract
     │   ├── UnknownBackendError                 a name nobody registered
     │   └── DuplicateBackendError               a name registered twice
+    ├── DetectorError      (ValueError)         a detector that cannot do what it is told to
     ├── TrainingError      (ValueError)         training data or settings that cannot work
     ├── EvaluationError    (ValueError)         known poses that cannot be measured against
     ├── TableError         (OSError)            a table that cannot be read or written
@@ -32,11 +34,15 @@ class LandmarkError(FeatPoseError, ValueError):
 
 
 class ConventionError(FeatPoseError, ValueError):
-    """A pose convention is unknown."""
+    """A pose convention is unknown, or a pose is not in the one it is said to be in."""
 
 
 class FrameSizeError(FeatPoseError, ValueError):
-    """A video frame size is not a pair ``(height, width)`` of positive pixels."""
+    """A video frame size is missing, or is not a pair ``(height, width)`` of positive pixels."""
+
+
+class OptionError(FeatPoseError, ValueError):
+    """An option of estimation is unknown, or does not fit the backend or the other options."""
 
 
 class WeightsError(FeatPoseError, RuntimeError):
@@ -57,6 +63,10 @@ class UnknownBackendError(BackendError):
 
 class DuplicateBackendError(BackendError):
     """Two pose backends claim one name."""
+
+
+class DetectorError(FeatPoseError, ValueError):
+    """A detector cannot take a pose model, an option or an argument."""
 
 
 class TrainingError(FeatPoseError, ValueError):

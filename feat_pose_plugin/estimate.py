@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from feat_pose_plugin.backend import FrameSize, PoseBackend
-from feat_pose_plugin.conventions import FEAT_FACEPOSE_COLUMNS_6D, find_convention, from_img2pose
-from feat_pose_plugin.errors import BackendError, FrameSizeError
-from feat_pose_plugin.landmarks import Landmarks, LandmarkType, LandmarkTypeChoice, read_landmarks
+from feat_pose_plugin.camera import cameras, line_of_sight
+from feat_pose_plugin.conventions import (
+    FEAT_FACEPOSE_COLUMNS_6D,
+    find_convention,
+    from_img2pose,
+    unit_length,
+)
+from feat_pose_plugin.errors import BackendError, ConventionError, FrameSizeError, OptionError
+from feat_pose_plugin.geometry import matrix_to_rotvec, rotvec_to_matrix
+from feat_pose_plugin.landmarks import Landmarks, LandmarkTypeChoice, read_landmarks
+from feat_pose_plugin.quality import QUALITY_COLUMNS, judge
+from feat_pose_plugin.reference_face import load_reference_face, load_rigid_face
 from feat_pose_plugin.registry import get_pose_backend
+from feat_pose_plugin.tag import PoseTag, write_tag
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+RotationFrame = Literal["line_of_sight", "camera"]
+Translation = Literal["learned", "geometric"]
 
 FRAME_SIZE_COLUMNS = ["FrameHeight", "FrameWidth"]
 
@@ -30,6 +44,12 @@ def estimate_pose(
     landmark_type: LandmarkTypeChoice = "auto",
     frame_size: FrameSize | Tensor | NDArray[np.generic] | None = None,
     convention: str = "feat",
+    rotation_frame: RotationFrame = "line_of_sight",
+    translation: Translation | None = None,
+    focal_length: float | None = None,
+    principal_point: tuple[float, float] | None = None,
+    inter_ocular_mm: float | None = None,
+    quality: bool = False,
     device: str | torch.device | None = None,
 ) -> pd.DataFrame:
     """Estimate head pose from 68 landmarks.
@@ -46,25 +66,46 @@ def estimate_pose(
         convention: What the columns mean: ``"feat"`` (radians; +pitch up, +yaw to the subject's
             right, +roll towards the subject's right shoulder), ``"img2pose"``, ``"300w-lp"``,
             ``"openface"``.
+        rotation_frame: ``"line_of_sight"``, the head as seen from the camera, wherever it is in the
+            picture; or ``"camera"``, in the axes of the camera, which needs the frame size.
+        translation: Where X, Y, Z come from: ``"geometric"``, from rotation, landmarks and frame
+            size; ``"learned"``, what the backend says; by default what it says, and geometry where
+            it says nothing.
+        focal_length: Of the camera, in pixels; by default height + width of the frame.
+        principal_point: Where the optical axis meets the picture, x and y in pixels; by default
+            its middle. With the focal length given too, the frame size need not be known.
+        inter_ocular_mm: The distance of the outer eye corners in millimetres, which makes X, Y, Z
+            millimetres too; by default they are in units of img2pose's reference face.
+        quality: Whether to add the columns ``PoseResidual`` and ``PoseFlags``; see
+            :mod:`feat_pose_plugin.quality`.
         device: Where to estimate; by default the device of a tensor, the CPU otherwise.
 
     Returns:
         Columns ``Pitch, Roll, Yaw, X, Y, Z``, float32, index and order of the input. A row with
-        NaN, infinity or coinciding eye corners is NaN in all six. X, Y, Z are NaN where the
-        backend does not know them (``pose_mlp_synth``).
+        NaN, infinity or coinciding eye corners is NaN in all six. X, Y, Z, and in the camera's
+        frame the angles too, are NaN where the frame size is not known.
 
     Raises:
         LandmarkError: ``landmarks`` hold no 68 points, or part of them, or text.
         UnknownBackendError: ``pose_model`` is unknown.
         WeightsError: Its weights cannot be had or are not sound.
         ConventionError: ``convention`` is unknown.
-        FrameSizeError: ``frame_size`` holds something else than positive pixels.
+        FrameSizeError: ``frame_size`` holds something else than positive pixels, or is missing
+            where ``rotation_frame="camera"`` needs it.
+        OptionError: Another option is unknown or cannot be, or ``translation="learned"`` is asked
+            of a backend that has none.
     """
     find_convention(convention)  # before any work
     estimator = PoseEstimator(
         backend=get_pose_backend(pose_model) if isinstance(pose_model, str) else pose_model,
         landmark_type=landmark_type,
         convention=convention,
+        rotation_frame=rotation_frame,
+        translation=translation,
+        focal_length=focal_length,
+        principal_point=principal_point,
+        inter_ocular_mm=inter_ocular_mm,
+        quality=quality,
     )
     return estimator(landmarks, frame_size=frame_size, device=device)
 
@@ -78,24 +119,57 @@ class PoseEstimator:
 
     Attributes:
         backend: What estimates.
-        landmark_type: See :func:`estimate_pose`; the others too.
-        convention: What the columns mean.
+        landmark_type: See :func:`estimate_pose`; all others too.
 
     Raises:
         ConventionError: ``convention`` is unknown.
+        OptionError: Another option is unknown or cannot be, or ``translation="learned"`` is asked
+            of a backend that has none.
     """
 
     backend: PoseBackend
     landmark_type: LandmarkTypeChoice = "auto"
     convention: str = "feat"
+    rotation_frame: RotationFrame = "line_of_sight"
+    translation: Translation | None = None
+    focal_length: float | None = None
+    principal_point: tuple[float, float] | None = None
+    inter_ocular_mm: float | None = None
+    quality: bool = False
 
     def __post_init__(self) -> None:
-        find_convention(self.convention)
+        if not find_convention(self.convention).has_angles:
+            raise ConventionError(
+                f"convention {self.convention!r} does not fit into six columns. Estimate in "
+                "'img2pose' and pass the table to convert_pose."
+            )
+        _require_choice("rotation_frame", self.rotation_frame, get_args(RotationFrame))
+        if self.translation is not None:
+            _require_choice("translation", self.translation, get_args(Translation))
+        for name in ("focal_length", "inter_ocular_mm"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise OptionError(f"{name} must be a positive number, got {value!r}.")
+        if self.principal_point is not None:
+            match self.principal_point:
+                case (x, y) if math.isfinite(x) and math.isfinite(y):
+                    pass
+                case _:
+                    raise OptionError(
+                        "principal_point must be x and y in pixels, two finite numbers, got "
+                        f"{self.principal_point!r}."
+                    )
+        if self.translation == "learned" and not _has_translation(self.backend):
+            raise OptionError(
+                f"translation='learned' is asked of {self.backend.provenance.name!r}, which has "
+                "no X, Y, Z of its own. Leave it out, or pass translation='geometric', to have "
+                "them from geometry."
+            )
 
     @property
     def columns(self) -> list[str]:
         """The columns of the answer."""
-        return list(FEAT_FACEPOSE_COLUMNS_6D)
+        return [*FEAT_FACEPOSE_COLUMNS_6D, *(QUALITY_COLUMNS if self.quality else [])]
 
     def __call__(
         self,
@@ -110,60 +184,116 @@ class PoseEstimator:
         if type(landmarks).__module__.startswith("dask."):
             from feat_pose_plugin.cluster import estimate_partitions
 
-            return estimate_partitions(landmarks, self, frame_size=frame_size, device=device)
+            lazy: pd.DataFrame = estimate_partitions(
+                landmarks, self, frame_size=frame_size, device=device
+            )
+            return lazy
         table = landmarks if isinstance(landmarks, pd.DataFrame) else None
         if isinstance(landmarks, Landmarks):
             read = landmarks
         else:
             read = read_landmarks(landmarks, self.landmark_type)
-        if frame_size is None and table is not None:
-            frame_size = _frame_sizes_of(table)
-        if frame_size is not None:
-            frame_size = _read_frame_size(frame_size, len(read.points))
         if device is not None:
             read = Landmarks(read.points.to(device), read.is_3d.to(device))
-        pose = self._estimate(read, frame_size)
-        values = from_img2pose(pose, self.convention).cpu().numpy()
-        return pd.DataFrame(
-            values, columns=self.columns, index=None if table is None else table.index
+        sizes = None
+        if frame_size is not None:
+            sizes = _read_frame_size(frame_size, len(read.points))
+        elif table is not None:
+            sizes = _frame_sizes_of(table)
+        if sizes is None:
+            self._require_no_frame_size()
+            sizes = torch.full((1, 2), torch.nan)
+        sizes = sizes.to(read.points.device)
+        seen = self._estimate(read, sizes)
+        pose = self._place(seen, read, sizes)
+        values = from_img2pose(pose, self.convention, inter_ocular_mm=self.inter_ocular_mm)
+        tag = PoseTag(self.convention, self.rotation_frame)
+        unit = find_convention(self.convention).translation_unit
+        if self.inter_ocular_mm is not None and unit == "img2pose":
+            values[:, 3:] /= unit_length("mm", self.inter_ocular_mm)
+            tag = replace(tag, translation_unit="mm")
+        block = pd.DataFrame(
+            values.cpu().numpy(),
+            columns=FEAT_FACEPOSE_COLUMNS_6D,
+            index=None if table is None else table.index,
         )
+        if self.quality:
+            block[QUALITY_COLUMNS] = judge(read, seen[:, :3], sizes).set_axis(block.index)
+        write_tag(block, tag)
+        return block
 
-    def _estimate(self, landmarks: Landmarks, frame_size: FrameSize | Tensor | None) -> Tensor:
-        """``[B, 6]`` what the backend says, each row as its kind of landmarks."""
-        points, is_3d = landmarks.points, landmarks.is_3d
-        pose = torch.empty(len(points), 6, device=points.device)
-        for rows, size in _rows_by_frame_size(frame_size, len(points)):
-            kinds: tuple[tuple[LandmarkType, Tensor], ...] = (
-                ("2d", rows & ~is_3d.cpu()),
-                ("3d", rows & is_3d.cpu()),
+    def _require_no_frame_size(self) -> None:
+        needed = self.rotation_frame == "camera"
+        if needed and (self.focal_length is None or self.principal_point is None):
+            raise FrameSizeError(
+                "rotation_frame='camera' needs the frame size. Pass frame_size=(height, width), or "
+                f"a table with {' and '.join(FRAME_SIZE_COLUMNS)}, or both focal_length and "
+                "principal_point."
             )
-            for landmark_type, wanted in kinds:
-                if wanted.any():
-                    # One kind of landmarks and frames is the rule, and is not copied.
-                    batch = points if wanted.all() else points[wanted]
-                    part = self.backend.estimate(
-                        batch, frame_size=size, landmark_type=landmark_type
-                    )
-                    _check_result(self.backend, part, batch)
-                    pose[wanted] = part
+
+    def _estimate(self, landmarks: Landmarks, sizes: Tensor) -> Tensor:
+        """``[B, 6]`` what the backend says, each row with its landmark type and frame size."""
+        pose = landmarks.points.new_empty(len(landmarks.points), 6)
+        for landmark_type, of_type in landmarks.rows_by_type():
+            points = landmarks.points[of_type]
+            part = points.new_empty(len(points), 6)
+            for size, of_size in _rows_by_frame_size(_rows(sizes, of_type)):
+                batch = points[of_size]
+                found = self.backend.estimate(batch, frame_size=size, landmark_type=landmark_type)
+                _check_result(self.backend, found, batch)
+                part[of_size] = found
+            pose[of_type] = part
         return pose
 
+    def _place(self, pose: Tensor, landmarks: Landmarks, sizes: Tensor) -> Tensor:
+        """``[B, 6]`` pose with X, Y, Z, and in the frame of rotation that is asked for."""
+        points, seen, position = landmarks.points, pose[:, :3], pose[:, 3:]
+        solved = torch.full_like(position, torch.nan)
+        camera = cameras(sizes, self.focal_length, self.principal_point)
+        if self.rotation_frame == "camera" or camera.isfinite().all(dim=1).any():
+            rotation = line_of_sight(points.mean(dim=1), camera) @ rotvec_to_matrix(seen)
+            for landmark_type, rows in landmarks.rows_by_type():
+                face = load_rigid_face(landmark_type, points.device)
+                solved[rows] = face.locate(points[rows], rotation[rows], _rows(camera, rows))
+            if self.rotation_frame == "camera":
+                seen = matrix_to_rotvec(rotation)
+        match self.translation:
+            case "geometric":
+                position = solved
+            case None:
+                position = torch.where(position.isnan().any(dim=1, keepdim=True), solved, position)
+        return torch.cat([seen, position], dim=1)
 
-def _rows_by_frame_size(
-    frame_size: FrameSize | Tensor | None, rows: int
-) -> Iterator[tuple[Tensor, FrameSize | None]]:
-    """``[B]`` bool, the rows that have a frame size in common, and that size."""
-    if not isinstance(frame_size, Tensor):
-        yield torch.ones(rows, dtype=torch.bool), frame_size
-        return
-    known = frame_size.cpu().nan_to_num(0).int()
-    sizes, group = torch.unique(known, dim=0, return_inverse=True)
-    for number, (height, width) in enumerate(sizes.tolist()):
-        yield group == number, (height, width) if height and width else None
+
+def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        known = " or ".join(repr(choice) for choice in choices)
+        raise OptionError(f"{name} must be {known}, got {value!r}.")
+
+
+def _has_translation(backend: PoseBackend) -> bool:
+    """Whether X, Y, Z are known to a backend that is told all there is to know of a face."""
+    face = load_reference_face("3d", torch.device("cpu"))
+    points = 100 * face[None, :, :2] + 200
+    pose = backend.estimate(points, frame_size=(400, 400), landmark_type="3d")
+    return bool(pose[:, 3:].isfinite().all())
+
+
+def _rows(values: Tensor, rows: Tensor | slice) -> Tensor:
+    """Rows of ``[B, n]`` values; of ``[1, n]``, one value for all rows, that one."""
+    return values if len(values) == 1 else values[rows]
+
+
+def _rows_by_frame_size(sizes: Tensor) -> Iterator[tuple[FrameSize | None, Tensor | slice]]:
+    """Each frame size that there is, and the rows that have it; all rows without a copy."""
+    distinct, group = torch.unique(sizes.nan_to_num(0).int(), dim=0, return_inverse=True)
+    for number, (height, width) in enumerate(distinct.tolist()):
+        rows = slice(None) if len(distinct) == 1 else group == number
+        yield (height, width) if height and width else None, rows
 
 
 def _frame_sizes_of(table: pd.DataFrame) -> Tensor | None:
-    """``[B, 2]`` float32 height and width of a table's rows; None where it does not have them."""
+    """``[B, 2]`` or ``[1, 2]`` float32 height and width; None where the table has no columns."""
     import pandas as pd
 
     names = {str(column).strip(): column for column in table.columns}
@@ -172,14 +302,16 @@ def _frame_sizes_of(table: pd.DataFrame) -> Tensor | None:
     sizes = [pd.to_numeric(table[names[name]], errors="coerce") for name in FRAME_SIZE_COLUMNS]
     values = np.stack([size.to_numpy(dtype=np.float32, na_value=np.nan) for size in sizes], axis=1)
     values[~(values > 0)] = np.nan
-    return torch.from_numpy(values)
+    # One size for all is the rule, and is said once.
+    return torch.from_numpy(values[:1] if (values == values[:1]).all() else values)
 
 
-def _read_frame_size(frame_size: object, rows: int) -> FrameSize | Tensor:
+def _read_frame_size(frame_size: object, rows: int) -> Tensor:
+    """``[1, 2]`` or ``[rows, 2]`` float32 height and width in pixels, NaN where not known."""
     match frame_size:
         case (int() | np.integer() as height, int() | np.integer() as width):
             if height > 0 and width > 0:
-                return int(height), int(width)
+                return torch.tensor([[float(height), float(width)]])
         case Tensor() | np.ndarray() if tuple(frame_size.shape) == (rows, 2):
             sizes = torch.as_tensor(frame_size, dtype=torch.float32)
             if not (sizes <= 0).any():

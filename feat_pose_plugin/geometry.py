@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
+_GIMBAL_LOCK = 1e-7  # cosine of the middle angle: below, rounding decides the first
+
 
 def rotvec_to_matrix(rotvec: Tensor) -> Tensor:
     """Rotation vectors to matrices (Rodrigues' formula).
@@ -88,7 +90,20 @@ def matrix_to_rotvec(matrix: Tensor) -> Tensor:
     Returns:
         ``[..., 3]`` axis times angle in radians; at exactly pi one of the two signs.
     """
-    quaternion = matrix_to_quaternion(matrix)
+    return quaternion_to_rotvec(matrix_to_quaternion(matrix))
+
+
+def quaternion_to_rotvec(quaternion: Tensor) -> Tensor:
+    """Quaternions to rotation vectors of length at most pi.
+
+    Args:
+        quaternion: ``[..., 4]`` quaternions ``(w, x, y, z)`` of any length but 0, either sign.
+
+    Returns:
+        ``[..., 3]`` axis times angle in radians; at exactly pi one of the two signs.
+    """
+    quaternion = quaternion / vector_norm(quaternion, dim=-1, keepdim=True)
+    quaternion = torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
     scalar, vector = quaternion[..., :1], quaternion[..., 1:]
     sine = vector_norm(vector, dim=-1, keepdim=True)
     angle = 2 * torch.atan2(sine, scalar)
@@ -115,22 +130,41 @@ def euler_xyz_to_matrix(angles: Tensor) -> Tensor:
 def matrix_to_euler_xyz(matrix: Tensor) -> Tensor:
     """Rotation matrices to the angles of ``Rx(a) Ry(b) Rz(c)``.
 
+    ``c`` is read off what is left after ``Rx(a)``, so that the three make the rotation again
+    however near to gimbal lock it is.
+
     Args:
         matrix: ``[..., 3, 3]`` rotation matrices.
 
     Returns:
-        ``[..., 3]`` radians, ``b`` within +-pi/2. Near ``b = +-pi/2`` (gimbal lock) ``a`` and
-        ``c`` are only known together.
+        ``[..., 3]`` radians, ``b`` within +-pi/2, the others within +-pi. Near ``b = +-pi/2``
+        (gimbal lock) ``a`` and ``c`` are only known together; at it, ``a`` is 0.
     """
     m = matrix
-    return torch.stack(
-        [
-            torch.atan2(-m[..., 1, 2], m[..., 2, 2]),
-            torch.asin(m[..., 0, 2].clamp(-1, 1)),
-            torch.atan2(-m[..., 0, 1], m[..., 0, 0]),
-        ],
-        dim=-1,
-    )
+    cosine = torch.hypot(m[..., 1, 2], m[..., 2, 2])
+    a = torch.atan2(-m[..., 1, 2], m[..., 2, 2])
+    a = torch.where(cosine < _GIMBAL_LOCK, 0.0, a)
+    # The middle row of Rx(-a) R = Ry(b) Rz(c) is (sin c, cos c, 0).
+    middle = a.cos()[..., None] * m[..., 1, :] + a.sin()[..., None] * m[..., 2, :]
+    b = torch.atan2(m[..., 0, 2], cosine)
+    c = torch.atan2(middle[..., 0], middle[..., 1])
+    return torch.stack([a, b, c], dim=-1)
+
+
+def is_rotation(matrix: Tensor) -> Tensor:
+    """Whether matrices turn and do nothing else.
+
+    Args:
+        matrix: ``[..., 3, 3]``.
+
+    Returns:
+        ``[...]`` bool: rows of length 1 at right angles to each other, up to 1e-3, and no mirror
+        image. False for NaN.
+    """
+    identity = torch.eye(3, dtype=matrix.dtype, device=matrix.device)
+    off = (matrix @ matrix.mT - identity).abs().flatten(-2).amax(dim=-1)
+    sound: Tensor = (off < 1e-3) & (torch.linalg.det(matrix.nan_to_num(0)) > 0)
+    return sound
 
 
 def geodesic_angle(first: Tensor, second: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ to the right and y down.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -88,6 +88,16 @@ class Landmarks:
 
     points: Tensor
     is_3d: Tensor
+
+    def rows_by_type(self) -> Iterator[tuple[LandmarkType, Tensor | slice]]:
+        """The rows of each landmark type that there is; all rows, the rule, without a copy."""
+        kinds: tuple[tuple[LandmarkType, Tensor], ...] = (("2d", ~self.is_3d), ("3d", self.is_3d))
+        for landmark_type, rows in kinds:
+            if rows.all():
+                yield landmark_type, slice(None)
+                return
+            if rows.any():
+                yield landmark_type, rows
 
 
 def read_landmarks(

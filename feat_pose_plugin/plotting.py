@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
+from feat_pose_plugin.tag import check_tag, read_tag
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -27,7 +29,12 @@ def plot_time_lines(poses: Mapping[str, pd.DataFrame]) -> Figure:
 
     Returns:
         A figure with a column of plots for each table and a row for each angle, in degrees.
+
+    Raises:
+        ConventionError: A table says that it is in another convention.
     """
+    for title, pose in poses.items():
+        check_tag(read_tag(pose.attrs), "feat", title)
     figure = Figure(figsize=(1.5 + 3.5 * len(poses), 7.5), layout="constrained")
     plots = figure.subplots(3, len(poses), sharex="col", sharey="row", squeeze=False)
     for column, (title, pose) in zip(plots.T, poses.items(), strict=True):

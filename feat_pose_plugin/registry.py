@@ -28,6 +28,7 @@ _targets: dict[str, str | Factory] = {
     "pose_mlp_synth": "feat_pose_plugin.mlp.backend:synthetic_backend",
     "pose_mlp": "feat_pose_plugin.mlp.backend:official_backend",
     "pose_mlp_v2": "feat_pose_plugin.mlp.backend:official_backend",
+    "img2pose": "feat_pose_plugin.native:img2pose",
 }
 _entry_points_read = False
 

@@ -11,18 +11,17 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from feat_pose_plugin import __version__
 from feat_pose_plugin.backend import FrameSize
 from feat_pose_plugin.errors import TableError
-from feat_pose_plugin.estimate import FRAME_SIZE_COLUMNS, PoseEstimator
+from feat_pose_plugin.estimate import PoseEstimator
 from feat_pose_plugin.files import place_part, remove_parts
-from feat_pose_plugin.landmarks import find_landmark_columns
 from feat_pose_plugin.manifest import MANIFEST, Entry, Manifest, sha256_of
 from feat_pose_plugin.outputs import Job, refuse_existing
-from feat_pose_plugin.tables import Progress, stream_part, writing
+from feat_pose_plugin.pose_tables import PosePart, estimate_part
+from feat_pose_plugin.tables import Progress, writing
 
 _LOCK = ".feat-pose.lock"
 _BETWEEN_MANIFESTS = 1.0  # seconds; that of thousands of small tables is long
@@ -40,9 +39,7 @@ class _Made(NamedTuple):
     """A table that is made and not yet in its place."""
 
     job: Job
-    part: Path
-    rows: int
-    faces: int
+    part: PosePart
     input_sha256: str
     output_sha256: str
 
@@ -166,7 +163,7 @@ class PoseRun:
             made = future.result()
             yield made
             if progress is not None:
-                progress(made.rows, made.job[0].stat().st_size)
+                progress(made.part.rows, made.job[0].stat().st_size)
 
     def _place(self, waiting: list[_Made], done: Callable[[PoseTable], object]) -> None:
         """Put tables into their places, and into the manifest before."""
@@ -178,16 +175,16 @@ class PoseRun:
                     input_sha256=made.input_sha256,
                     output_sha256=made.output_sha256,
                     replaced_sha256=self._manifest.hash_in_place(target),
-                    rows=made.rows,
-                    faces=made.faces,
+                    rows=made.part.rows,
+                    faces=made.part.faces,
                     made_by=self._made_by,
                 )
             self._manifest.write()
         for made in waiting:
             target = made.job[1]
             with writing(target):
-                place_part(made.part, target)
-            done(PoseTable(target, made.rows, made.faces))
+                place_part(made.part.path, target)
+            done(PoseTable(target, made.part.rows, made.part.faces))
         waiting.clear()
 
 
@@ -200,21 +197,9 @@ def _make(
 ) -> _Made:
     """Estimate a table, in whatever process this is."""
     source, target = job
-    input_sha256 = sha256_of(source) if with_hashes else ""
-    faces = 0
-
-    def estimate(landmarks: pd.DataFrame) -> pd.DataFrame:
-        nonlocal faces
-        pose = estimator(landmarks, frame_size=frame_size)
-        faces += int(pose[estimator.columns[0]].notna().sum())
-        return pose
-
-    part, rows = stream_part(source, target, estimate, reads=_columns_read, progress=progress)
-    return _Made(job, part, rows, faces, input_sha256, sha256_of(part) if with_hashes else "")
-
-
-def _columns_read(names: list[str]) -> list[str]:
-    return [*find_landmark_columns(names)[0], *FRAME_SIZE_COLUMNS]
+    input_sha256 = sha256_of(source) if with_hashes else ""  # before it is read
+    part = estimate_part(source, target, estimator, frame_size=frame_size, progress=progress)
+    return _Made(job, part, input_sha256, sha256_of(part.path) if with_hashes else "")
 
 
 def _describe(estimator: PoseEstimator, frame_size: FrameSize | None) -> dict[str, Any]:

@@ -6,7 +6,6 @@ types, its metadata included.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from feat_pose_plugin.csv_text import (
 )
 from feat_pose_plugin.errors import FeatPoseError, TableError
 from feat_pose_plugin.files import place_part, write_part, write_whole
+from feat_pose_plugin.tag import parquet_attrs, parquet_metadata
 
 FORMATS = {".csv": "CSV", ".parquet": "Parquet"}
 
@@ -44,7 +44,6 @@ _BATCH_BYTES = 64 << 20  # fewer rows where rows are long
 _NO_VALUE = pa.array(csv.ConvertOptions().null_values)  # "", "NA", "nan", ...
 _CODE = r"^\s*[+-]?0[0-9xX]"  # 007 is a name, not the number 7
 _KINDS = (pa.int64(), pa.float64(), pa.string())  # what a column of a CSV can be, narrowest first
-_ATTRS = b"PANDAS_ATTRS"  # where pandas keeps DataFrame.attrs in a Parquet file, as JSON
 
 _T = TypeVar("_T")
 _Step = tuple[_T, int, float]  # rows on their way, how many, and of how many bytes of the source
@@ -72,8 +71,8 @@ def stream_table(
         target: CSV or Parquet, by suffix. Replaced if it exists; appears whole or not at all.
         function: Is given the columns it reads, some thousand rows at a time and at least once,
             indexed by their numbers in the file; returns two columns or more, row for row. Cells
-            of a CSV are numbers where they can be. ``attrs`` are read from a Parquet file and
-            written to one.
+            of a CSV are numbers where they can be. ``attrs`` come from a Parquet file, and those
+            of the answer are put into one.
         reads: Is given the names of the table's columns, without spaces around them; returns those
             that the function reads.
         keep_read: Whether columns that are read and are not in the answer stay.
@@ -175,7 +174,7 @@ class _Answers:
         numeric = [_numbers(c) if _is_text(c.type) else c for c in columns.columns]
         frame = pa.Table.from_arrays(numeric, columns.column_names).to_pandas()
         frame.index = pd.RangeIndex(self._row, self._row + len(frame))
-        frame.attrs = json.loads((columns.schema.metadata or {}).get(_ATTRS, b"{}"))
+        frame.attrs = parquet_attrs(columns.schema.metadata)
         self._row += len(frame)
         with _naming(self._source):
             block = self._function(frame)
@@ -185,7 +184,7 @@ class _Answers:
                 pa.string() if pa.types.is_null(array.type) or _is_text(array.type) else array.type
                 for array in arrays
             ]
-            attrs = {_ATTRS: json.dumps(block.attrs)} if block.attrs else None
+            attrs = parquet_metadata({**frame.attrs, **block.attrs})
             self._schema = pa.schema(list(zip(block, kinds, strict=True)), attrs)
         arrays = [a.cast(kind) for a, kind in zip(arrays, self._schema.types, strict=True)]
         return pa.Table.from_arrays(arrays, schema=self._schema)

@@ -5,7 +5,7 @@
     python tests/accuracy.py ../shared/data
 
 writes every figure into the model cards of the bundled weights (key ``measured``) and into the
-generated part of docs/accuracy.md.
+generated parts of docs/accuracy.md and docs/translation-and-trust.md.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import trust
 import typer
 from scipy.spatial.transform import Rotation
 from sqpnp import ict_sqpnp, img2pose_sqpnp
@@ -49,7 +50,7 @@ from feat_pose_plugin.training.face_model import FaceModel, read_face_model
 from feat_pose_plugin.training.synth import YAW_BANDS_DEG
 from feat_pose_plugin.training.synthesis import RECIPES, Synthesis, synthesize
 
-PAGE = Path(__file__).parent.parent / "docs" / "accuracy.md"
+DOCS = Path(__file__).parent.parent / "docs"
 BEGIN = "<!-- begin: written by tests/accuracy.py -->"
 END = "<!-- end: written by tests/accuracy.py -->"
 THIS = "python tests/accuracy.py ../shared/data"
@@ -77,6 +78,18 @@ JAW_HABITS = {
 }
 
 
+PAGES = {
+    DOCS / "accuracy.md": (
+        *("aflw2000", "aflw2000_by_yaw", "published", "noise", "official_v2", "constants"),
+        *("turn_gains", "turn_errors", "jaw_habits", "canonical_face", "layouts"),
+    ),
+    DOCS / "translation-and-trust.md": (
+        *("translation", "moved_heads", "residual_ranks", "limits", "flags"),
+    ),
+}
+"""Which tables each page shows."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Figures that belong together.
@@ -89,6 +102,7 @@ class Table:
         rows: The figures, degrees unless the title says otherwise. Column ``network`` names the
             network of a row, ``2d`` or ``3d``; both or none in all other words. ``*_low`` and
             ``*_high`` are the 95 % interval of ``*``, ``*_error`` is its standard error.
+        decimals: With how many the page shows them.
     """
 
     title: str
@@ -96,6 +110,7 @@ class Table:
     convention: str
     commands: tuple[str, ...]
     rows: pd.DataFrame
+    decimals: int = 2
 
 
 def measure(data: Path, backend: PoseBackend) -> dict[str, Table]:
@@ -118,6 +133,8 @@ def measure(data: Path, backend: PoseBackend) -> dict[str, Table]:
         "jaw_habits": _jaw_habits(data / "ict_facekit_face.npz", backend),
         "canonical_face": _canonical_face(backend),
         "layouts": _layouts(data / "pyfeat_paths_dev.npz", backend),
+        **_translation(aflw2000, backend),
+        **_trust(data, backend),
     }
 
 
@@ -424,6 +441,64 @@ def _layouts(path: Path, backend: PoseBackend) -> Table:
     )
 
 
+def _translation(aflw2000: Path, backend: PoseBackend) -> dict[str, Table]:
+    errors = trust.translation_errors(aflw2000, backend)
+    height, width = trust.WIDE_FRAME
+    return {
+        "translation": Table(
+            "Mean absolute error of X, Y, Z on AFLW2000-3D, in units of img2pose's reference face",
+            f"{aflw2000.name}, 985 faces; target: X, Y, Z by PnP of `landmarks` with img2pose's "
+            "reference face in the full frame",
+            "img2pose",
+            (THIS,),
+            errors,
+            decimals=3,
+        ),
+        "moved_heads": Table(
+            "One head moved over a wide frame without turning: change of the answer from that in "
+            "the middle",
+            f"the reference face at 64 places of a {width} x {height} frame, corners included",
+            "none, geodesic angles",
+            (THIS,),
+            trust.moved_heads(backend),
+        ),
+    }
+
+
+def _trust(data: Path, backend: PoseBackend) -> dict[str, Table]:
+    face = read_face_model(data / "ict_facekit_face.npz")
+    limits = []
+    for network in NETWORKS:
+        points, _ = synthetic_faces(face, RECIPES[network], SYNTHETIC_FACES)
+        percentiles = trust.training_percentiles(points, network, backend)
+        limits.append({"network": network, **percentiles})
+    return {
+        "residual_ranks": Table(
+            "AUROC of the residual: landmarks that went wrong against those they were made of",
+            "aflw2000_dev.npz, 985 faces; turned_faces_dev.npz, 759 pictures; percent of the "
+            "distance of the outer eye corners in the picture",
+            "none",
+            (THIS,),
+            trust.residual_ranks(data, backend),
+        ),
+        "limits": Table(
+            "Limits of the flags, and the share of training faces that keep to them",
+            f"{SYNTHETIC_FACES} faces of ict_facekit_face.npz by the recipe of each network",
+            "none",
+            (THIS,),
+            pd.DataFrame(limits),
+            decimals=3,
+        ),
+        "flags": Table(
+            "Real faces that are flagged: median residual, and percent of the faces with a flag",
+            "as named",
+            "none",
+            (THIS,),
+            trust.flag_shares(data, backend),
+        ),
+    }
+
+
 def _labelled(rows: pd.DataFrame, **labels: str) -> pd.DataFrame:
     """The rows with columns before them that hold the same in every row."""
     return rows.assign(**labels)[[*labels, *rows.columns]]
@@ -440,32 +515,33 @@ def page(tables: Mapping[str, Table], provenance: Provenance) -> str:
         parts += [
             f"### {table.title}",
             f"Data: {table.data}. Convention: {table.convention}. By {commands or 'others'}.",
-            _markdown(table.rows),
+            _markdown(table.rows, table.decimals),
         ]
     return "\n\n".join(parts)
 
 
-def _markdown(rows: pd.DataFrame) -> str:
-    """Numbers with two decimals, intervals in brackets, standard errors after a plus-minus."""
+def _markdown(rows: pd.DataFrame, decimals: int) -> str:
+    """Intervals in brackets, standard errors after a plus-minus."""
     aside = ("_low", "_high", "_error")
     shown = [name for name in rows.columns if not name.endswith(aside)]
     names = [name.replace("_", " ").replace("|", r"\|") for name in shown]
     lines = [names, ["---"] * len(shown)]
-    lines += [[_cell(row, name) for name in shown] for _, row in rows.iterrows()]
+    lines += [[_cell(row, name, decimals) for name in shown] for _, row in rows.iterrows()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _cell(row: pd.Series, name: str) -> str:
+def _cell(row: pd.Series, name: str, decimals: int) -> str:
     value = row[name]
     if not isinstance(value, float):
         return str(value)
     if math.isnan(value):
         return ""
-    text = f"{value:z.2f}"
+    form = f"z.{decimals}f"
+    text = f"{value:{form}}"
     if f"{name}_low" in row:
-        text += f" [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
+        text += f" [{row[f'{name}_low']:{form}}, {row[f'{name}_high']:{form}}]"
     if f"{name}_error" in row:
-        text += f" ± {row[f'{name}_error']:.2f}"
+        text += f" ± {row[f'{name}_error']:{form}}"
     return text
 
 
@@ -474,7 +550,10 @@ def card_entry(
 ) -> dict[str, object]:
     """What the card of one network says under ``measured``: all rows but the other network's."""
     (other,) = set(NETWORKS) - {landmark_type}
-    measured: dict[str, object] = {"sha256": sha256, "unit": "degree; gains have none"}
+    measured: dict[str, object] = {
+        "sha256": sha256,
+        "unit": "degree; gains, residuals and AUROC have none; what has another says so",
+    }
     for name, table in tables.items():
         rows = table.rows[table.rows["network"] != other].round(3)
         figures = json.loads(rows.to_json(orient="split", index=False))
@@ -523,7 +602,8 @@ def main(data: Path) -> None:
     backend = get_pose_backend("pose_mlp_synth")
     tables = measure(data, backend)
     write_cards(tables, backend.provenance)
-    write_page(PAGE, tables, backend.provenance)
+    for path, names in PAGES.items():
+        write_page(path, {name: tables[name] for name in names}, backend.provenance)
 
 
 if __name__ == "__main__":

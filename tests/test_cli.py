@@ -326,6 +326,8 @@ def test_models_lists_weights_and_asks_no_hub(hub: _Hub) -> None:
     for name in ("pose_mlp", "pose_mlp_v2"):
         (line,) = [line for line in lines if line[0] == name]
         assert line[4].startswith("not available, WeightsNotFoundError: py-feat's official")
+    (native,) = [line for line in result.stdout.splitlines() if line.startswith("img2pose ")]
+    assert native.endswith("needs py-feat's Detectorv1 with face_model='img2pose'")
 
 
 def test_weights_that_cannot_be_had_exit_with_1_and_name_the_ways_out(

@@ -13,9 +13,10 @@ from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D
 from feat_pose_plugin.conventions import (
     CONVENTIONS,
     IMG2POSE_TO_300W_LP_PITCH,
-    camera_to_300w_lp_matrix,
+    INTER_OCULAR_UNITS,
     find_convention,
     from_img2pose,
+    to_img2pose,
 )
 from feat_pose_plugin.errors import ConventionError
 from feat_pose_plugin.geometry import matrix_to_rotvec
@@ -25,12 +26,13 @@ FLIP = np.diag([1.0, -1.0, -1.0])
 RIGHT_EAR, CHIN, LEFT_EAR, NOSE_BRIDGE, NOSE_TIP = 0, 8, 16, 27, 30
 
 rotvecs = st.tuples(*[st.floats(-1.5, 1.5)] * 3)
+with_angles = sorted(name for name, convention in CONVENTIONS.items() if convention.has_angles)
 
 
 def columns(rotvec, convention: str) -> dict[str, float]:
     pose = torch.tensor([*rotvec, 1.0, 2.0, 3.0], dtype=torch.float64)
     values = from_img2pose(pose, convention).tolist()
-    return dict(zip(FEAT_FACEPOSE_COLUMNS_6D, values, strict=True))
+    return dict(zip(find_convention(convention).columns, values, strict=True))
 
 
 def face_with(column: str, convention: str) -> torch.Tensor:
@@ -43,7 +45,7 @@ def face_with(column: str, convention: str) -> torch.Tensor:
     raise AssertionError(f"no single turn makes {column} grow")
 
 
-@pytest.mark.parametrize("convention", ["feat", "300w-lp"])
+@pytest.mark.parametrize("convention", ["feat", "300w-lp", "feat-0.6"])
 def test_positive_pitch_looks_up(convention):
     face, frontal = face_with("Pitch", convention), project_face(torch.zeros(1, 3))[0]
     # Up in the picture is less y; the nose tip is nearer to the camera than the ears.
@@ -51,7 +53,7 @@ def test_positive_pitch_looks_up(convention):
     assert lift < frontal[NOSE_TIP, 1] - frontal[RIGHT_EAR, 1] - 20
 
 
-@pytest.mark.parametrize("convention", ["feat", "300w-lp"])
+@pytest.mark.parametrize("convention", ["feat", "300w-lp", "feat-0.6", "openface"])
 def test_positive_yaw_turns_to_the_subjects_right(convention):
     face = face_with("Yaw", convention)
     # The subject's right is on the left of the picture.
@@ -62,6 +64,96 @@ def test_positive_roll_tilts_to_the_subjects_right_shoulder():
     face = face_with("Roll", "feat")
     assert face[RIGHT_EAR, 1] > face[LEFT_EAR, 1] + 20
     assert face[NOSE_BRIDGE, 0] < face[CHIN, 0] - 20
+
+
+# One turn of a head, and what each convention says of it. The pictures above, and the first test
+# below, say which turns of the rotation vector these are.
+UP_30, RIGHT_20, TILTED_RIGHT_10 = ((-30, 0, 0), (0, 20, 0), (0, 0, -10))
+
+
+def said_of(degrees, convention: str) -> dict[str, float]:
+    """The columns that a turn from the frontal face changes, rounded, and by how much."""
+    after, before = (columns(r, convention) for r in (np.deg2rad(degrees), (0, 0, 0)))
+    change = {name: round(after[name] - before[name], 3) for name in after}
+    return {name: value for name, value in change.items() if value and np.isfinite(value)}
+
+
+def test_the_three_turns_are_what_they_are_called():
+    frontal = project_face(torch.zeros(1, 3))[0]
+    up, right, tilted = project_face(torch.tensor([UP_30, RIGHT_20, TILTED_RIGHT_10]).deg2rad())
+    assert up[NOSE_TIP, 1] < frontal[NOSE_TIP, 1] - 50  # higher in the picture
+    assert right[NOSE_TIP, 0] < frontal[NOSE_TIP, 0] - 50  # to its left, the subject's right
+    assert tilted[RIGHT_EAR, 1] > frontal[RIGHT_EAR, 1] + 10  # the right ear goes down
+    assert tilted[CHIN, 0] > tilted[NOSE_BRIDGE, 0]  # the chin to the subject's left
+
+
+def test_known_turns_in_feat():
+    assert said_of(UP_30, "feat") == {"Pitch": 0.524}
+    assert said_of(RIGHT_20, "feat") == {"Yaw": 0.349}
+    assert said_of(TILTED_RIGHT_10, "feat") == {"Roll": 0.175}
+
+
+@pytest.mark.parametrize("convention", ["img2pose", "feat-0.7"])
+def test_known_turns_in_img2pose(convention):
+    assert said_of(UP_30, convention) == {"Pitch": -0.524}
+    assert said_of(RIGHT_20, convention) == {"Roll": 0.349}
+    assert said_of(TILTED_RIGHT_10, convention) == {"Yaw": -0.175}
+
+
+def test_known_turns_in_300w_lp():
+    assert said_of(UP_30, "300w-lp") == {"Pitch": 30}
+    # Its zero is turned by 1.7 degrees of pitch, of which a turn to the side makes a little roll.
+    right, tilted = said_of(RIGHT_20, "300w-lp"), said_of(TILTED_RIGHT_10, "300w-lp")
+    assert right["Yaw"] == pytest.approx(20, abs=0.1)
+    assert tilted["Roll"] == pytest.approx(-10, abs=0.1)
+    assert max(abs(right.get(name, 0)) for name in ("Pitch", "Roll")) < 0.7
+    assert max(abs(tilted.get(name, 0)) for name in ("Pitch", "Yaw")) < 0.7
+
+
+def test_known_turns_in_feat_0_6():
+    assert said_of(UP_30, "feat-0.6") == {"Pitch": 30}
+    assert said_of(RIGHT_20, "feat-0.6") == {"Yaw": 20}
+    assert said_of(TILTED_RIGHT_10, "feat-0.6") == {"Roll": -10}
+
+
+def test_known_turns_in_feat_mp():
+    assert said_of(UP_30, "feat-mp") == {"Pitch": -0.524}
+    assert said_of(RIGHT_20, "feat-mp") == {"Roll": -0.349}
+    assert said_of(TILTED_RIGHT_10, "feat-mp") == {"Yaw": 0.175}
+
+
+def test_known_turns_in_openface():
+    assert said_of(UP_30, "openface") == {"Pitch": -0.524}
+    assert said_of(RIGHT_20, "openface") == {"Yaw": 0.349}
+    assert said_of(TILTED_RIGHT_10, "openface") == {"Roll": -0.175}
+
+
+def test_known_turns_in_quaternion():
+    half_sine = np.sin(np.deg2rad(10)).round(3)  # of 20 degrees
+    assert said_of(RIGHT_20, "quaternion") == {"q_w": -0.015, "q_y": half_sine}
+    assert said_of(UP_30, "quaternion")["q_x"] < 0
+    assert said_of(TILTED_RIGHT_10, "quaternion")["q_z"] < 0
+
+
+@pytest.mark.parametrize(
+    ("convention", "nose"),
+    [
+        ("matrix", (0, 0, -1)),  # z points away from the camera, y down
+        ("mediapipe", (0, 0, 1)),  # z points towards it, y up
+    ],
+)
+def test_known_turns_in_matrices(convention, nose):
+    def nose_after(degrees):
+        values = list(columns(np.deg2rad(degrees), convention).values())
+        return np.reshape(values[:9], (3, 3)) @ nose
+
+    up, right = nose_after(UP_30), nose_after(RIGHT_20)
+    np.testing.assert_allclose(up, (0, 0.5 if convention == "mediapipe" else -0.5, up[2]))
+    np.testing.assert_allclose(right[:2], (-0.342, 0), atol=1e-3)  # to the left of the picture
+    top_of_head = -np.reshape(
+        list(columns(np.deg2rad(TILTED_RIGHT_10), "matrix").values())[:9], (3, 3)
+    )[:, 1]
+    np.testing.assert_allclose(top_of_head, (-0.174, -0.985, 0), atol=1e-3)  # towards its shoulder
 
 
 def test_img2pose_calls_the_rotation_vector_pitch_roll_yaw_as_it_is():
@@ -94,6 +186,57 @@ def test_openface_is_euler_angles_of_the_camera_frame(rotvec):
     assert np.isnan([found[k] for k in "XYZ"]).all()
 
 
+@given(rotvecs)
+def test_feat_0_6_is_its_definition(rotvec):
+    a0, a1, a2 = Rotation.from_rotvec(rotvec).inv().as_euler("xyz", degrees=True)
+    found = columns(rotvec, "feat-0.6")
+    assert [found[k] for k in FEAT_FACEPOSE_COLUMNS_6D[:3]] == pytest.approx([a0, -a2, -a1])
+
+
+@given(rotvecs)
+def test_feat_mp_is_its_definition(rotvec):
+    turned = Rotation.from_matrix(FLIP @ Rotation.from_rotvec(rotvec).as_matrix() @ FLIP)
+    found = columns(rotvec, "feat-mp")
+    assert [found[k] for k in FEAT_FACEPOSE_COLUMNS_6D[:3]] == pytest.approx(turned.as_euler("xyz"))
+
+
+@given(rotvecs)
+def test_quaternion_and_matrices_are_scipys(rotvec):
+    rotation = Rotation.from_rotvec(rotvec)
+    quaternion = list(columns(rotvec, "quaternion").values())
+    assert quaternion[:4] == pytest.approx(np.roll(rotation.as_quat(canonical=True), 1))
+    matrix = list(columns(rotvec, "matrix").values())
+    assert matrix[:9] == pytest.approx(rotation.as_matrix().ravel())
+    mediapipe = list(columns(rotvec, "mediapipe").values())
+    assert mediapipe[:9] == pytest.approx((FLIP @ rotation.as_matrix() @ FLIP).ravel())
+
+
+@pytest.mark.parametrize(
+    ("convention", "expected"),
+    [
+        ("feat", (1, 2, 3)),
+        ("img2pose", (1, 2, 3)),
+        ("feat-0.6", (1, 2, 3)),
+        ("quaternion", (1, 2, 3)),
+        ("matrix", (1, 2, 3)),
+        ("300w-lp", (1, -2, -3)),
+        # With eye corners as far apart as on the reference face in centimetres, a unit is a cm.
+        ("openface", (10, 20, 30)),
+        ("mediapipe", (1, -2, -3)),
+        ("feat-mp", (np.nan, np.nan, np.nan)),
+    ],
+)
+def test_translation_in_axes_and_units(convention, expected):
+    pose = torch.tensor([0.1, 0.2, 0.3, 1, 2, 3], dtype=torch.float64)
+    eyes = {"inter_ocular_mm": 10 * INTER_OCULAR_UNITS}
+    values = from_img2pose(pose, convention, **eyes)
+    assert values[-3:].tolist() == pytest.approx(expected, nan_ok=True)
+    back = to_img2pose(values, convention, **eyes)
+    assert back[:3].tolist() == pytest.approx(pose[:3].tolist())
+    if convention != "feat-mp":
+        assert back[3:].tolist() == pytest.approx(pose[3:].tolist())
+
+
 def test_300w_lp_zero_is_one_constant_of_pitch():
     zero = columns([0, 0, 0], "300w-lp")
     assert zero["Pitch"] == pytest.approx(-IMG2POSE_TO_300W_LP_PITCH)
@@ -105,8 +248,6 @@ def test_300w_lp_zero_is_one_constant_of_pitch():
 def test_300w_lp_is_its_definition(rotvec):
     zero = Rotation.from_euler("x", IMG2POSE_TO_300W_LP_PITCH, degrees=True).as_matrix()
     matrix = FLIP @ Rotation.from_rotvec(rotvec).as_matrix() @ zero @ FLIP
-    rotation = torch.from_numpy(Rotation.from_rotvec(rotvec).as_matrix())
-    np.testing.assert_allclose(camera_to_300w_lp_matrix(rotation), matrix, atol=1e-12)
     found = columns(rotvec, "300w-lp")
     pitch = np.arctan2(matrix[1, 2], matrix[2, 2])
     yaw = np.arcsin(np.clip(-matrix[0, 2], -1, 1))
@@ -143,12 +284,12 @@ def test_published_angles_of_photographs_have_the_signs_that_are_claimed(shared_
     assert (found == tilt * np.sign(roll[frontal & (np.abs(roll) > 15)])).all()
 
 
-@given(rotvecs, st.sampled_from(sorted(CONVENTIONS)))
+@given(rotvecs, st.sampled_from(with_angles))
 def test_mirror_image_negates_the_turns_to_the_sides_and_nothing_else(rotvec, convention):
     rx, ry, rz = rotvec
     pose = columns(rotvec, convention)
     mirrored = columns((rx, -ry, -rz), convention)
-    # In convention img2pose "Roll" and "Yaw" are ry and rz; either way both change sign.
+    # Whichever of "Roll" and "Yaw" is the turn and which the tilt, both change sign.
     signs = {"Pitch": 1, "Roll": -1, "Yaw": -1, "X": 1, "Y": 1, "Z": 1}
     for name, sign in signs.items():
         assert mirrored[name] == pytest.approx(sign * pose[name], abs=1e-9, nan_ok=True)
@@ -161,13 +302,21 @@ def test_shape_dtype_and_nan(convention, dtype):
     pose[0, 1] = torch.nan
     pose[1, 2, 3:] = torch.nan
     values = from_img2pose(pose, convention)
-    assert values.shape == pose.shape
+    width = len(find_convention(convention).columns)
+    assert values.shape == (2, 4, width)
     assert values.dtype == dtype
-    unknown = pose.isnan()
-    if convention == "openface":
-        unknown[..., 3:] = True
+    unknown = torch.zeros(2, 4, width, dtype=torch.bool)
+    unknown[0, 1] = True
+    unknown[1, 2, -3:] = True
+    if find_convention(convention).translation_unit != "img2pose":
+        unknown[..., -3:] = True
     assert torch.equal(values.isnan(), unknown)
-    assert from_img2pose(pose[0, :0], convention).shape == (0, 6)
+    back = to_img2pose(values, convention)
+    assert back.shape == pose.shape
+    assert back.dtype == dtype
+    assert torch.equal(back[..., :3].isnan(), pose[..., :3].isnan())
+    assert from_img2pose(pose[0, :0], convention).shape == (0, width)
+    assert to_img2pose(values[0, :0], convention).shape == (0, 6)
 
 
 def test_unknown_convention_is_repeated_and_the_known_ones_named():

@@ -12,10 +12,12 @@ from scipy.spatial.transform import Rotation
 from feat_pose_plugin.geometry import (
     euler_xyz_to_matrix,
     geodesic_angle,
+    is_rotation,
     matrix_to_euler_xyz,
     matrix_to_quaternion,
     matrix_to_rotvec,
     mean_rotation,
+    quaternion_to_rotvec,
     resample_by_arc_length,
     rotvec_to_matrix,
     rotvec_to_skew,
@@ -102,13 +104,39 @@ def test_quaternion_and_euler_are_scipys():
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
-@pytest.mark.parametrize("short_of_lock", [1e-3, 1e-6])
-def test_euler_angles_near_gimbal_lock_are_still_the_same_rotation(sign, short_of_lock):
+@pytest.mark.parametrize("short_of_lock", [1e-3, 1e-6, 1e-9, 1e-12, 0])
+@DTYPES
+def test_euler_angles_near_gimbal_lock_are_still_the_same_rotation(sign, short_of_lock, dtype):
     angles = [0.4, sign * (torch.pi / 2 - short_of_lock), -0.3]
-    matrix = euler_xyz_to_matrix(torch.tensor(angles, dtype=torch.float64))
+    matrix = euler_xyz_to_matrix(torch.tensor(angles, dtype=dtype))
     again = matrix_to_euler_xyz(matrix)
-    assert again[1].item() == pytest.approx(angles[1], abs=1e-8)
-    assert geodesic_angle(euler_xyz_to_matrix(again), matrix) < 1e-8
+    assert again[1].item() == pytest.approx(angles[1], abs=PRECISION[dtype])
+    # Below 1e-7 the first angle is 0, which turns by no more than that.
+    assert geodesic_angle(euler_xyz_to_matrix(again), matrix) < 2e-7 + PRECISION[dtype]
+
+
+def test_at_gimbal_lock_the_first_angle_is_0():
+    quarter = torch.tensor([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]], dtype=torch.float64)
+    roll = euler_xyz_to_matrix(torch.tensor([0, 0, 0.3], dtype=torch.float64))
+    expected = torch.tensor([0, torch.pi / 2, 0.3], dtype=torch.float64)
+    torch.testing.assert_close(matrix_to_euler_xyz(quarter @ roll), expected)
+
+
+def test_a_quaternion_of_any_length_and_sign_is_one_rotation():
+    rotations = random_rotations()
+    quaternion = np.roll(rotations.as_quat(), 1, axis=1)
+    lengths = np.geomspace(1e-30, 1e30, len(quaternion)) * (-1.0) ** np.arange(len(quaternion))
+    found = quaternion_to_rotvec(torch.from_numpy(lengths[:, None] * quaternion))
+    np.testing.assert_allclose(found, rotations.as_rotvec(), atol=1e-12)
+
+
+def test_what_only_turns_is_a_rotation():
+    matrix = torch.from_numpy(random_rotations(5).as_matrix())
+    assert is_rotation(matrix).all()
+    assert is_rotation(matrix + 1e-4).all()
+    nan = torch.full((3, 3), torch.nan, dtype=torch.float64)
+    for other in (-matrix, 1.1 * matrix, matrix + 0.1, 0 * matrix, nan):
+        assert not is_rotation(other).any()
 
 
 def test_skew_is_the_cross_product():
@@ -179,7 +207,10 @@ def test_leading_dimensions(shape):
     assert matrix_to_rotvec(matrix).shape == shape
     assert matrix_to_euler_xyz(matrix).shape == shape
     assert euler_xyz_to_matrix(rotvec).shape == matrix.shape
-    assert matrix_to_quaternion(matrix).shape == (*shape[:-1], 4)
+    quaternion = matrix_to_quaternion(matrix)
+    assert quaternion.shape == (*shape[:-1], 4)
+    assert quaternion_to_rotvec(quaternion).shape == shape
+    assert is_rotation(matrix).shape == shape[:-1]
     assert geodesic_angle(matrix, matrix).shape == shape[:-1]
 
 

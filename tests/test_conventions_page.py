@@ -1,0 +1,88 @@
+"""docs/conventions.md says what the code does, and its examples run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import conventions_page
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from test_cli import feat_pose
+
+from feat_pose_plugin.demo import find_demo_tables
+
+WRITE = "`python tests/conventions_page.py` writes it anew"
+
+
+def test_the_page_is_what_the_code_says():
+    text = conventions_page.PAGE.read_text(encoding="utf-8")
+    written = text.split(conventions_page.BEGIN)[1].split(conventions_page.END)[0]
+    assert written.strip() == conventions_page.page(), WRITE
+
+
+@pytest.mark.parametrize("column", conventions_page.DRAWN)
+def test_the_drawings_are_of_what_the_code_does(column):
+    drawing = conventions_page.drawing_path(column).read_text(encoding="utf-8")
+    assert conventions_page.title_of(column) in drawing, WRITE
+    assert conventions_page.description_of(column) in drawing, WRITE
+    lines = [line.get_xydata() for line in conventions_page.draw(column).axes[0].lines]
+    number = len(conventions_page.FACE_LINES) + 1
+    before, after, way = lines[:number], lines[number : 2 * number], lines[-1]
+    # The arrow goes where the face goes.
+    moved = np.concatenate(after).mean(axis=0) - np.concatenate(before).mean(axis=0)
+    if column != "Roll":
+        assert np.dot(moved, way[-1] - way[0]) > 0
+    else:
+        top = after[-1].mean(axis=0) - before[-1].mean(axis=0)
+        assert np.dot(top, way[-1] - way[0]) > 0
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("Pitch", "looks up"),
+        ("Yaw", "turns to the subject's right"),
+        ("Roll", "tilts to the subject's right"),
+    ],
+)
+def test_the_words_follow_the_code(column, words, monkeypatch):
+    assert conventions_page.where_to(column) == words
+    turn_of = conventions_page.turn_of
+    monkeypatch.setattr(conventions_page, "turn_of", lambda *turn: -turn_of(*turn))
+    assert conventions_page.where_to(column) not in (words, None)
+
+
+def test_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    _, clip, openface = find_demo_tables()
+    shutil.copy(clip, "clip.csv")
+    shutil.copy(openface, "openface.csv")
+    text = conventions_page.PAGE.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    names: dict[str, object] = {}
+    for language, code in blocks:
+        if language == "python":
+            exec(code, names)
+        else:
+            for line in code.splitlines():
+                result = feat_pose(*shlex.split(line)[1:])
+                assert result.exit_code == 0, result.output
+    assert "pose_Tz" in names["metric"]
+    assert (tmp_path / "openface_feat.csv").is_file()
+
+
+def test_what_is_said_of_py_feats_euler_angles():
+    from feat.utils.image_operations import rotvec_to_euler_angles
+
+    for degrees, apart in (([-10, 20, 0], 2), ([-20, 30, 0], 6), ([0, 30, 0], 0)):
+        turn = Rotation.from_rotvec(degrees, degrees=True)
+        rotvec = torch.tensor(turn.as_rotvec())
+        angles = rotvec_to_euler_angles(rotvec)[0].numpy()
+        np.testing.assert_allclose(angles, turn.as_euler("xyz"), atol=1e-6)
+        misread = (Rotation.from_rotvec(angles).inv() * turn).magnitude()
+        assert np.rad2deg(misread) == pytest.approx(apart, abs=0.2)
