@@ -180,8 +180,9 @@ def estimate(
 
     from feat_pose_plugin.estimate import PoseEstimator
     from feat_pose_plugin.outputs import plan_outputs
+    from feat_pose_plugin.pose_tables import PoseTable
     from feat_pose_plugin.registry import get_pose_backend
-    from feat_pose_plugin.runs import PoseTable, open_run
+    from feat_pose_plugin.runs import open_run
 
     jobs = plan_outputs(inputs, output)
     estimator = PoseEstimator(

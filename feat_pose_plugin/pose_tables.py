@@ -11,8 +11,9 @@ from feat_pose_plugin.backend import FrameSize
 from feat_pose_plugin.conventions import CONVENTIONS
 from feat_pose_plugin.convert import convert_pose
 from feat_pose_plugin.estimate import FRAME_SIZE_COLUMNS, PoseEstimator
+from feat_pose_plugin.files import place_part
 from feat_pose_plugin.landmarks import find_landmark_columns
-from feat_pose_plugin.tables import Progress, stream_part, stream_table
+from feat_pose_plugin.tables import Progress, stream_part, stream_table, writing
 
 _POSE_COLUMNS = {
     name
@@ -21,12 +22,46 @@ _POSE_COLUMNS = {
 }
 
 
-class PosePart(NamedTuple):
-    """A table with pose that is not in its place yet; see :func:`estimate_part`."""
+class PoseTable(NamedTuple):
+    """A table that is written: its rows, and how many of them have a pose."""
 
     path: Path
     rows: int
     faces: int
+
+
+def estimate_table(
+    source: Path,
+    target: Path,
+    estimator: PoseEstimator,
+    *,
+    frame_size: FrameSize | None = None,
+    progress: Progress | None = None,
+) -> PoseTable:
+    """Read a table, estimate the pose of each row, and write it with its pose columns.
+
+    Pose columns that the table has are replaced in their places, the others added at the end. A row
+    without a pose has empty cells (null in Parquet).
+
+    Args:
+        source: CSV or Parquet, by suffix.
+        target: CSV or Parquet, by suffix. Replaced if it exists; appears whole or not at all.
+        estimator: What estimates, and what its columns mean.
+        frame_size: Height and width of the video frame in pixels; by default those of the table's
+            columns ``FrameHeight`` and ``FrameWidth``, if it has them.
+        progress: See :func:`~feat_pose_plugin.tables.stream_table`.
+
+    Raises:
+        TableError: The source cannot be read or the target cannot be written.
+        LandmarkError: The table has no landmarks, or part of them, or text among them.
+        FeatPoseError: As :func:`~feat_pose_plugin.estimate_pose`.
+    """
+    part, rows, faces = estimate_part(
+        source, target, estimator, frame_size=frame_size, progress=progress
+    )
+    with writing(target):
+        place_part(part, target)
+    return PoseTable(target, rows, faces)
 
 
 def estimate_part(
@@ -36,28 +71,11 @@ def estimate_part(
     *,
     frame_size: FrameSize | None = None,
     progress: Progress | None = None,
-) -> PosePart:
-    """Read a table, estimate the pose of each row, and write it with its pose columns.
-
-    Pose columns that the table has are replaced in their places, the others added at the end. A row
-    without a pose has empty cells (null in Parquet).
-
-    Args:
-        source: CSV or Parquet, by suffix.
-        target: CSV or Parquet, by suffix.
-        estimator: What estimates, and what its columns mean.
-        frame_size: Height and width of the video frame in pixels; by default those of the table's
-            columns ``FrameHeight`` and ``FrameWidth``, if it has them.
-        progress: See :func:`~feat_pose_plugin.tables.stream_table`.
+) -> PoseTable:
+    """As :func:`estimate_table`, but the result is left beside the target.
 
     Returns:
-        The file that :func:`~feat_pose_plugin.files.place_part` puts into the target's place, its
-        rows, and how many of them have a pose.
-
-    Raises:
-        TableError: The source cannot be read or the target cannot be written.
-        LandmarkError: The table has no landmarks, or part of them, or text among them.
-        FeatPoseError: As :func:`~feat_pose_plugin.estimate_pose`.
+        What :func:`~feat_pose_plugin.files.place_part` puts into the target's place.
     """
     faces = 0
 
@@ -71,7 +89,7 @@ def estimate_part(
         return [*find_landmark_columns(names)[0], *FRAME_SIZE_COLUMNS]
 
     part, rows = stream_part(source, target, estimate, reads=reads, progress=progress)
-    return PosePart(part, rows, faces)
+    return PoseTable(part, rows, faces)
 
 
 def convert_table(

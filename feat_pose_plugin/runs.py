@@ -20,26 +20,18 @@ from feat_pose_plugin.estimate import PoseEstimator
 from feat_pose_plugin.files import place_part, remove_parts
 from feat_pose_plugin.manifest import MANIFEST, Entry, Manifest, sha256_of
 from feat_pose_plugin.outputs import Job, refuse_existing
-from feat_pose_plugin.pose_tables import PosePart, estimate_part
+from feat_pose_plugin.pose_tables import PoseTable, estimate_part
 from feat_pose_plugin.tables import Progress, writing
 
 _LOCK = ".feat-pose.lock"
 _BETWEEN_MANIFESTS = 1.0  # seconds; that of thousands of small tables is long
 
 
-class PoseTable(NamedTuple):
-    """A table that is done: its rows, and how many of them have a pose."""
-
-    path: Path
-    rows: int
-    faces: int
-
-
 class _Made(NamedTuple):
     """A table that is made and not yet in its place."""
 
     job: Job
-    part: PosePart
+    part: PoseTable
     input_sha256: str
     output_sha256: str
 
@@ -184,7 +176,7 @@ class PoseRun:
             target = made.job[1]
             with writing(target):
                 place_part(made.part.path, target)
-            done(PoseTable(target, made.part.rows, made.part.faces))
+            done(made.part._replace(path=target))
         waiting.clear()
 
 

@@ -15,7 +15,7 @@ from test_placement import Known, line_of_sight_of, seen
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, estimate_pose, get_pose_backend
 from feat_pose_plugin.estimate import PoseEstimator
 from feat_pose_plugin.landmarks import landmark_columns, outer_eye_distance
-from feat_pose_plugin.pose_tables import estimate_part
+from feat_pose_plugin.pose_tables import estimate_table
 from feat_pose_plugin.quality import LIMITS
 from feat_pose_plugin.testing import project_face
 from feat_pose_plugin.training.synthesis import RECIPES
@@ -74,7 +74,7 @@ def test_tables_keep_them(suffix: str, tmp_path: Path):
     table_of(points).to_csv(tmp_path / "in.csv", index=False)
     estimator = PoseEstimator(backend=get_pose_backend("pose_mlp_synth"), quality=True)
     target = tmp_path / f"out{suffix}"
-    estimate_part(tmp_path / "in.csv", target, estimator).path.replace(target)
+    estimate_table(tmp_path / "in.csv", target, estimator)
     if suffix == ".parquet":
         after = pq.read_table(target)
         assert after["PoseFlags"].to_pylist() == ["", None, "residual"]

@@ -22,6 +22,7 @@ from feat_pose_plugin import (
     csv_text,
     estimate_pose,
     get_pose_backend,
+    pose_tables,
     tables,
 )
 from feat_pose_plugin.backend import FrameSize
@@ -29,7 +30,6 @@ from feat_pose_plugin.demo import find_demo_tables
 from feat_pose_plugin.errors import LandmarkError, TableError
 from feat_pose_plugin.estimate import PoseEstimator
 from feat_pose_plugin.landmarks import landmark_columns
-from feat_pose_plugin.pose_tables import estimate_part
 from feat_pose_plugin.tables import stream_table, write_table
 
 POSE = FEAT_FACEPOSE_COLUMNS_6D
@@ -43,9 +43,9 @@ def estimate_table(
 ) -> tuple[int, int]:
     backend = get_pose_backend("pose_mlp_synth")
     estimator = PoseEstimator(backend=backend, **options)  # type: ignore[arg-type]
-    part, rows, faces = estimate_part(source, target, estimator, frame_size=frame_size)
-    part.replace(target)
-    return rows, faces
+    written = pose_tables.estimate_table(source, target, estimator, frame_size=frame_size)
+    assert written.path == target
+    return written.rows, written.faces
 
 
 def read_text(path: Path) -> tuple[list[str], list[list[str]]]:
