@@ -14,6 +14,7 @@ from feat_pose_plugin.landmarks import find_landmark_columns
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     import torch
     from dask.dataframe import DataFrame
     from numpy.typing import NDArray
@@ -57,8 +58,18 @@ def estimate_partitions(
     read = table[
         [column for column, name in zip(table.columns, names, strict=True) if name in wanted]
     ]
-    columns = estimator(read._meta, frame_size=frame_size, device=device)  # no rows give no rows
-    return read.map_partitions(estimator, frame_size=frame_size, device=device, meta=columns)
+    columns = _estimate_pose(read._meta, estimator, frame_size, device)  # no rows give no rows
+    return read.map_partitions(_estimate_pose, estimator, frame_size, device, meta=columns)
+
+
+def _estimate_pose(
+    partition: pd.DataFrame,
+    estimator: PoseEstimator,
+    frame_size: FrameSize | None,
+    device: str | torch.device | None,
+) -> pd.DataFrame:
+    """A function of its own, because Dask calls the work by its name."""
+    return estimator(partition, frame_size=frame_size, device=device)
 
 
 @contextmanager
