@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -17,6 +18,8 @@ from feat_pose_plugin import __version__
 from feat_pose_plugin.errors import FeatPoseError, TableError, UnknownBackendError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from feat_pose_plugin.estimate import RotationFrame, Translation
     from feat_pose_plugin.landmarks import LandmarkType, LandmarkTypeChoice
 
@@ -46,6 +49,19 @@ def _exit_status(error: Exception) -> int:
     is_input = isinstance(error, ValueError | TableError | UnknownBackendError)
     numbers = {getattr(e, "errno", None) for e in (error, error.__cause__)}
     return 2 if is_input and numbers <= {None, errno.ENOENT} else 1
+
+
+def _executor(processes: int, scheduler: str | None) -> AbstractContextManager[Executor | None]:
+    """Who estimates; None for this process."""
+    if scheduler is not None:
+        from feat_pose_plugin.cluster import cluster_executor
+
+        return cluster_executor(scheduler)
+    if processes > 1:
+        from feat_pose_plugin.workers import process_executor
+
+        return process_executor(processes)
+    return nullcontext()
 
 
 def _print_version(wanted: bool) -> None:
@@ -83,7 +99,7 @@ _Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exis
 def estimate(
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="IN", help="Tables with landmarks, .csv or .parquet."),
+        typer.Argument(metavar="IN", help="Tables with landmarks, .csv or .parquet, or folders."),
     ],
     output: _Output,
     model: Annotated[
@@ -138,21 +154,37 @@ def estimate(
     quality: Annotated[
         bool, typer.Option("--quality", help="Also add PoseResidual and PoseFlags.")
     ] = False,
-    force: _Force = False,
+    processes: Annotated[
+        int, typer.Option("--jobs", metavar="N", min=1, help="How many tables at a time.")
+    ] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Let the workers of a Dask cluster do it.", show_default=False
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace outputs that another program wrote.")
+    ] = False,
 ) -> None:
     """Add the six pose columns to landmark tables.
 
     All other columns and all rows stay as they are; pose columns that are there are replaced.
+    Interrupted on its way into a folder, it goes on when it is started again.
     """
     if (height is None) != (width is None):
         raise typer.BadParameter("--height and --width belong together: pass both or neither.")
+    if scheduler is not None and processes > 1:
+        raise typer.BadParameter("--jobs and --scheduler exclude each other: pass one of them.")
     from tqdm import tqdm
 
     from feat_pose_plugin.estimate import PoseEstimator
+    from feat_pose_plugin.outputs import plan_outputs
+    from feat_pose_plugin.pose_tables import PoseTable
     from feat_pose_plugin.registry import get_pose_backend
-    from feat_pose_plugin.tables import estimate_table, plan_outputs
+    from feat_pose_plugin.runs import open_run
 
-    jobs = plan_outputs(inputs, output, force=force)
+    jobs = plan_outputs(inputs, output)
     estimator = PoseEstimator(
         backend=get_pose_backend(model),
         # Names are checked by what reads them.
@@ -165,14 +197,28 @@ def estimate(
         inter_ocular_mm=inter_ocular_mm,
         quality=quality,
     )
-    for source, target in tqdm(jobs, unit="table", disable=None):  # None: on a terminal only
-        rows, faces = estimate_table(
-            source,
-            target,
-            estimator,
-            frame_size=None if height is None or width is None else (height, width),
-        )
-        tqdm.write(f"{target}: {rows} rows, {faces} with a pose")
+    frame_size = None if height is None or width is None else (height, width)
+    with open_run(jobs, output, estimator, frame_size=frame_size, force=force) as run:
+        for table in run.kept:
+            typer.echo(f"{table.path}: {table.rows} rows, {table.faces} with a pose, as before")
+        size, size_done = sum(source.stat().st_size for source, _ in run.jobs), 0.0
+        with (
+            _executor(min(processes, len(run.jobs)), scheduler) as executor,
+            tqdm(unit="row", unit_scale=True, disable=None) as bar,  # None: on a terminal only
+        ):
+
+            def show(rows: int, bytes_done: float) -> None:
+                nonlocal size_done
+                size_done += bytes_done
+                bar.total = round((bar.n + rows) * size / max(size_done, 1))
+                bar.update(rows)
+
+            def say(table: PoseTable) -> None:
+                tqdm.write(f"{table.path}: {table.rows} rows, {table.faces} with a pose")
+
+            run.estimate(say, executor=executor, progress=show)
+            bar.total = bar.n  # until now a guess from what is read
+            bar.refresh()
 
 
 @app.command()
@@ -209,9 +255,12 @@ def convert(
     """
     from tqdm import tqdm
 
-    from feat_pose_plugin.tables import convert_table, plan_outputs
+    from feat_pose_plugin.outputs import plan_outputs, refuse_existing
+    from feat_pose_plugin.pose_tables import convert_table
 
-    jobs = plan_outputs(inputs, output, force=force)
+    jobs = plan_outputs(inputs, output)
+    if not force:
+        refuse_existing(jobs)
     for source, target in tqdm(jobs, unit="table", disable=None):  # None: on a terminal only
         rows = convert_table(source, target, here, there, inter_ocular_mm=inter_ocular_mm)
         tqdm.write(f"{target}: {rows} rows in {there}")

@@ -15,7 +15,8 @@
     ├── DetectorError      (ValueError)         a detector that cannot do what it is told to
     ├── TrainingError      (ValueError)         training data or settings that cannot work
     ├── EvaluationError    (ValueError)         known poses that cannot be measured against
-    └── TableError         (OSError)            a table that cannot be read or written
+    ├── TableError         (OSError)            a table that cannot be read or written
+    └── WorkerError        (RuntimeError)       processes or a cluster that did not do the work
 
 Each message repeats what was passed and says what to do. The built-in bases are there so that
 callers who know nothing of this package still catch what they would expect.
@@ -78,3 +79,7 @@ class EvaluationError(FeatPoseError, ValueError):
 
 class TableError(FeatPoseError, OSError):
     """A landmark table cannot be read, or a pose table cannot be written."""
+
+
+class WorkerError(FeatPoseError, RuntimeError):
+    """Processes or a cluster cannot be had, or died at their work."""

@@ -181,6 +181,13 @@ class PoseEstimator:
         """Estimate a batch; see :func:`estimate_pose`. ``Landmarks`` are taken as they are read."""
         import pandas as pd
 
+        if type(landmarks).__module__.startswith("dask."):
+            from feat_pose_plugin.cluster import estimate_partitions
+
+            lazy: pd.DataFrame = estimate_partitions(
+                landmarks, self, frame_size=frame_size, device=device
+            )
+            return lazy
         table = landmarks if isinstance(landmarks, pd.DataFrame) else None
         if isinstance(landmarks, Landmarks):
             read = landmarks

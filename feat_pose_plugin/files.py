@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_PART = re.compile(r"\.(.*)\.[0-9a-f]{16}(\.[^.]*)?")
 
 
 @contextmanager
@@ -25,12 +28,60 @@ def write_whole(path: Path) -> Iterator[Path]:
     Raises:
         OSError: The folder does not exist or cannot be written, or the disk is full.
     """
+    with write_part(path) as part:
+        yield part
+    place_part(part, path)
+
+
+@contextmanager
+def write_part(path: Path) -> Iterator[Path]:
+    """The first half of :func:`write_whole`: the part is left beside the file, whole.
+
+    Args:
+        path: The file that it will be.
+
+    Yields:
+        The path of an empty part file with the same suffix, to be written inside the block.
+
+    Raises:
+        OSError: The folder does not exist or cannot be written, or the disk is full.
+    """
     part = path.with_name(f".{path.stem}.{secrets.token_hex(8)}{path.suffix}")
     part.touch(exist_ok=False)
     try:
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
-        part.replace(path)
-    finally:
+    except BaseException:
         part.unlink(missing_ok=True)
+        raise
+
+
+def place_part(part: Path, path: Path) -> None:
+    """The second half of :func:`write_whole`.
+
+    Args:
+        part: What :func:`write_part` made for ``path``.
+        path: The file to make or replace.
+
+    Raises:
+        OSError: The file cannot be replaced; the part is removed.
+    """
+    try:
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def remove_parts(folder: Path, names: Collection[str]) -> None:
+    """Remove what writers that were killed have left behind. Nobody else may be writing.
+
+    Args:
+        folder: Where to look.
+        names: The files that they were writing.
+    """
+    for path in folder.iterdir():
+        found = _PART.fullmatch(path.name)
+        if found and found[1] + (found[2] or "") in names:
+            path.unlink(missing_ok=True)

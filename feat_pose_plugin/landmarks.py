@@ -7,7 +7,8 @@ to the right and y down.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -214,31 +215,44 @@ def _points_from_tensor(tensor: Tensor) -> tuple[Tensor, bool]:
     )
 
 
-def _points_from_table(table: pd.DataFrame) -> tuple[Tensor, bool]:
-    """As :func:`_points_from_tensor`, from the columns of a table."""
-    named: dict[str, object] = {}
-    duplicates: set[str] = set()
-    for column in table.columns:
-        name = str(column).strip()
-        if name in named:
-            duplicates.add(name)
-        named[name] = column
+def find_landmark_columns(names: Iterable[str]) -> tuple[list[str], bool]:
+    """Which columns of a table its landmarks are read from.
+
+    Args:
+        names: The names of all its columns, without spaces around them.
+
+    Returns:
+        136 names, x then y, and whether they are vertices of a mesh.
+
+    Raises:
+        LandmarkError: The table has no landmarks, part of them, or some of them twice.
+    """
+    present = Counter(names)
+    vertices = set(_columns("", MESH_VERTICES_68)).difference(landmark_columns())
     # A mesh table has x_0..x_67 as well, and there they are vertices, not the 68 landmarks.
-    if f"x_{LANDMARKS}" in named:
+    if not vertices.isdisjoint(present):
         wanted, mesh = _columns("", MESH_VERTICES_68), True
-    elif "mesh_x_0" in named:
+    elif "mesh_x_0" in present:
         wanted, mesh = _columns("mesh_", MESH_VERTICES_68), True
     else:
         wanted, mesh = landmark_columns(), False
-    missing = [name for name in wanted if name not in named]
+    missing = [name for name in wanted if name not in present]
     if missing:
-        raise LandmarkError(_describe_missing(missing, wanted, [str(c) for c in table.columns]))
-    twice = sorted(duplicates.intersection(wanted))
+        raise LandmarkError(_describe_missing(missing, wanted, list(present)))
+    twice = sorted(name for name in wanted if present[name] > 1)
     if twice:
         raise LandmarkError(
             f"landmark columns appear more than once: {_some(twice)}. Drop or rename the copies."
         )
-    values = _numbers(table, {name: named[name] for name in wanted})
+    return wanted, mesh
+
+
+def _points_from_table(table: pd.DataFrame) -> tuple[Tensor, bool]:
+    """As :func:`_points_from_tensor`, from the columns of a table."""
+    names = [str(column).strip() for column in table.columns]
+    wanted, mesh = find_landmark_columns(names)
+    label_of = dict(zip(names, table.columns, strict=True))
+    values = _numbers(table, {name: label_of[name] for name in wanted})
     return torch.from_numpy(values).reshape(-1, 2, LANDMARKS).mT, mesh
 
 
@@ -248,10 +262,9 @@ def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.f
 
     # A plain DataFrame, because selecting from a Fex builds a Fex.
     block = pd.DataFrame({name: table[column] for name, column in columns.items()})
-    # A copy, because pandas may give an array that nobody may write to, and torch warns of those.
     with np.errstate(over="ignore"):
         try:
-            return block.to_numpy(dtype=np.float32, na_value=np.nan, copy=True)
+            return _rows_of(block)
         except (TypeError, ValueError):
             pass
     for name, series in block.items():
@@ -260,13 +273,24 @@ def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.f
         bad = numbers.isna() & series.notna()
         if bad.any():
             row = int(np.flatnonzero(bad.to_numpy())[0])
+            label = series.index[row]
+            # Of a table that is read in parts, the label counts on from part to part.
+            plain = isinstance(series.index, pd.RangeIndex)
             raise LandmarkError(
-                f"row {row} (index {series.index[row]!r}) of column {name!r} holds "
+                f"row {label if plain else f'{row} (index {label!r})'} of column {name!r} holds "
                 f"{series.iloc[row]!r}, which is not a number. Correct it, or leave the cell empty "
                 "if the face was not found."
             )
         block[str(name)] = numbers
-    return block.to_numpy(dtype=np.float32, na_value=np.nan, copy=True)
+    return _rows_of(block)
+
+
+def _rows_of(block: pd.DataFrame) -> NDArray[np.float32]:
+    """``[B, n]`` float32, row after row in memory, which is how the network reads them.
+
+    A copy, because pandas may give an array that nobody may write to, and torch warns of those.
+    """
+    return np.array(block.to_numpy(dtype=np.float32, na_value=np.nan), order="C")
 
 
 def _describe_missing(missing: list[str], wanted: list[str], present: list[str]) -> str:

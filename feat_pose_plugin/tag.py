@@ -77,9 +77,6 @@ def parquet_attrs(metadata: Mapping[bytes, bytes] | None) -> dict[Hashable, Any]
     return attrs
 
 
-def tag_parquet(
-    metadata: Mapping[bytes, bytes] | None, attrs: Mapping[Hashable, Any]
-) -> dict[bytes, bytes]:
-    """The metadata of a Parquet file, its tag replaced by the one in ``DataFrame.attrs``."""
-    tagged = {**parquet_attrs(metadata), TAG: attrs[TAG]}
-    return {**(metadata or {}), _PARQUET_ATTRS: json.dumps(tagged).encode()}
+def parquet_metadata(attrs: Mapping[Hashable, Any]) -> dict[bytes, bytes]:
+    """``DataFrame.attrs`` as metadata of a Parquet file; empty if they are."""
+    return {_PARQUET_ATTRS: json.dumps(attrs).encode()} if attrs else {}

@@ -22,6 +22,7 @@ import feat_pose_plugin
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, estimate_pose
 from feat_pose_plugin.cli import app
 from feat_pose_plugin.demo import find_demo_tables
+from feat_pose_plugin.manifest import MANIFEST
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE, bundled_path, load_checkpoint
 
 POSE = FEAT_FACEPOSE_COLUMNS_6D
@@ -77,14 +78,16 @@ def test_a_terminal_gets_a_progress_bar(tmp_path: Path) -> None:
         except OSError:  # the terminal's other end is closed
             pass
     os.close(reader)
-    assert b"3/3" in shown
+    assert b"168/168" in shown
+    assert b"row/s" in shown
     assert b"100%" in shown
 
 
 def test_many_tables_go_into_a_folder_under_their_names(tmp_path: Path) -> None:
     result = feat_pose("estimate", *TABLES, "-o", tmp_path)
     assert result.exit_code == 0, result.output
-    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in TABLES}
+    names = {path.name for path in TABLES}
+    assert {path.name for path in tmp_path.iterdir()} == {*names, MANIFEST}
     for path in TABLES:
         before, after = pd.read_csv(path), pd.read_csv(tmp_path / path.name)
         others = before.columns.difference(POSE)
@@ -170,19 +173,20 @@ def test_force_replaces_an_output_and_even_the_input(table: Path) -> None:
     after = pd.read_csv(table)
     assert len(after) == len(before)
     assert (after["Pitch"] != before["Pitch"]).all()
-    assert [*table.parent.iterdir()] == [table]
+    assert {*table.parent.iterdir()} == {table, table.with_name(MANIFEST)}
 
 
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
         (["{in}/no.csv", "-o", "{out}/o.csv"], ["no.csv does not exist"]),
-        (["{in}", "-o", "{out}/o.csv"], ["must end in .csv or .parquet"]),
+        (["{in}", "-o", "{out}/o.csv"], ["need an existing folder", "o.csv is none"]),
+        (["{out}", "-o", "{out}"], ["holds no .csv or .parquet"]),
         (["{in}/clip.csv", "-o", "{out}/no/o.csv"], ["no/o.csv does not exist"]),
         (["{in}/clip.csv", "-o", "{out}/o.xlsx"], ["o.xlsx must end in .csv or .parquet"]),
         (["{in}/clip.csv", "{in}/clip.csv", "-o", "{out}"], ["would both become"]),
         (["{in}/clip.csv", "{in}/no.csv", "-o", "{out}"], ["no.csv does not exist"]),
-        (["{in}/clip.csv", "{in}/x.csv", "-o", "{out}/o.csv"], ["2 tables need an existing"]),
+        (["{in}/clip.csv", "{in}/x.csv", "-o", "{out}/o.csv"], ["several tables need an existing"]),
         (["{in}/clip.csv", "-o", "{out}/o.csv", "--model", "nope"], ["'nope'", "pose_mlp_synth"]),
         (["{in}/clip.csv", "-o", "{out}/o.csv", "--convention", "nope"], ["'nope'", "300w-lp"]),
         (["{in}/clip.csv", "-o", "{out}/o.csv", "--landmark-type", "4d"], ["'4d'", "'auto'"]),
@@ -192,6 +196,11 @@ def test_force_replaces_an_output_and_even_the_input(table: Path) -> None:
         (["{in}/clip.csv", "-o", "{out}/o.csv", "--focal-length", "-1"], ["focal_length", "-1"]),
         (["{in}/clip.csv", "-o", "{out}/o.csv", "--height", "480"], ["--width", "both"]),
         (["{in}/clip.csv", "-o", "{out}/o.csv", "--height", "0", "--width", "9"], ["--height"]),
+        (["{in}/clip.csv", "-o", "{out}/o.csv", "--jobs", "0"], ["--jobs"]),
+        (
+            ["{in}/clip.csv", "-o", "{out}/o.csv", "--jobs", "2", "--scheduler", "tcp://here:1"],
+            ["--jobs and --scheduler exclude each other"],
+        ),
         (["{in}/clip.csv"], ["--output"]),
         (["-o", "{out}/o.csv"], ["IN"]),
     ],
@@ -217,6 +226,11 @@ def with_text() -> pd.DataFrame:
     return table
 
 
+def ragged() -> bytes:
+    header, *rows = TABLES[0].read_bytes().splitlines(keepends=True)
+    return b"".join([header, *rows[:3], b"1,2\n", *rows[3:]])
+
+
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
@@ -224,7 +238,8 @@ def with_text() -> pd.DataFrame:
         (without("x_12"), ["only part of the landmarks", "'x_12'"]),
         (with_text(), ["row 17", "'y_30'", "'n/k'"]),
         (b"", ["cannot be read as CSV"]),
-        (b"x_0,x_1\n1\n", ["cannot be read as CSV"]),
+        (b"x_0,x_1\n1,2\n", ["only part of the landmarks"]),
+        (ragged(), ["cannot be read as CSV", "row 3 has 2 cells, the header"]),
     ],
 )
 def test_bad_tables_exit_with_2_and_write_nothing(

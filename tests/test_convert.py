@@ -490,7 +490,7 @@ def test_text_of_a_csv_that_is_not_pose_stays_as_it_is(tmp_path):
     result = feat_pose("convert", source, "-o", out, "--from", "feat-0.6", "--to", "feat")
     assert result.exit_code == 0, result.output
     assert out.read_text() == (
-        'id, Pitch,Roll,score,Yaw\n007,,,1.10,\n008,,,"a, b",\n009,-0.0,-0.0,,-0.7853981633974483\n'
+        'id, Pitch,Roll,score,Yaw\n007,,,1.10,\n008,,,"a, b",\n009,-0,-0,,-0.7853981633974483\n'
     )
 
 

@@ -15,8 +15,8 @@ from test_placement import Known, line_of_sight_of, seen
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, estimate_pose, get_pose_backend
 from feat_pose_plugin.estimate import PoseEstimator
 from feat_pose_plugin.landmarks import landmark_columns, outer_eye_distance
+from feat_pose_plugin.pose_tables import estimate_table
 from feat_pose_plugin.quality import LIMITS
-from feat_pose_plugin.tables import estimate_table
 from feat_pose_plugin.testing import project_face
 from feat_pose_plugin.training.synthesis import RECIPES
 

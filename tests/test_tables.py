@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import subprocess
 import tempfile
+import threading
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +17,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, estimate_pose, get_pose_backend, tables
+from feat_pose_plugin import (
+    FEAT_FACEPOSE_COLUMNS_6D,
+    csv_text,
+    estimate_pose,
+    get_pose_backend,
+    pose_tables,
+    tables,
+)
 from feat_pose_plugin.backend import FrameSize
 from feat_pose_plugin.demo import find_demo_tables
 from feat_pose_plugin.errors import LandmarkError, TableError
 from feat_pose_plugin.estimate import PoseEstimator
 from feat_pose_plugin.landmarks import landmark_columns
-from feat_pose_plugin.tables import Estimated, plan_outputs, read_table, write_table
+from feat_pose_plugin.tables import stream_table, write_table
 
 POSE = FEAT_FACEPOSE_COLUMNS_6D
 TABLES = {path.name: path for path in find_demo_tables()}
@@ -31,10 +40,12 @@ ANGLES = ["Pitch", "Roll", "Yaw"]
 
 def estimate_table(
     source: Path, target: Path, *, frame_size: FrameSize | None = None, **options: str
-) -> Estimated:
+) -> tuple[int, int]:
     backend = get_pose_backend("pose_mlp_synth")
     estimator = PoseEstimator(backend=backend, **options)  # type: ignore[arg-type]
-    return tables.estimate_table(source, target, estimator, frame_size=frame_size)
+    written = pose_tables.estimate_table(source, target, estimator, frame_size=frame_size)
+    assert written.path == target
+    return written.rows, written.faces
 
 
 def read_text(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -55,6 +66,13 @@ def real_faces(rows: int) -> list[list[str]]:
     header, table = read_text(TABLES["001.csv"])
     places = [header.index(name) for name in landmark_columns()]
     return [[row[place] for place in places] for row in table[:rows]]
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of a few rows goes through in several batches."""
+    monkeypatch.setattr(csv_text, "_BLOCK", 5000)  # three or four rows
+    monkeypatch.setattr(tables, "_BATCH_ROWS", 7)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -193,55 +211,110 @@ def test_a_table_with_no_rows_gets_its_columns(tmp_path: Path) -> None:
     assert read_text(tmp_path / "out.csv") == (["id", *landmark_columns(), *POSE], [])
 
 
-def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
-    lines = [",".join(["id", *landmark_columns()]), ",".join(["7", *real_faces(1)[0]])]
-    source = tmp_path / "in.csv"
-    source.write_bytes("\r\n".join(["\ufeff" + lines[0], lines[1], ""]).encode())
-    estimate_table(source, tmp_path / "out.csv")
-    header, rows = read_text(tmp_path / "out.csv")
-    assert (header[0], rows[0][0]) == ("id", "7")
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\n"])
+@pytest.mark.parametrize("last", [True, False])
+def test_every_byte_of_a_csv_stays(
+    mark: str, end: str, last: bool, tmp_path: Path, small_batches: None
+) -> None:
+    notes = ["plain", '"a, ""b"" c"', '"two\r\nlines"', " spaced ", "007", '5" disk', "\xe4", ""]
+    header = ",".join(['"id, or so"', *landmark_columns(), "note"])
+    faces = real_faces(len(notes))
+    lines = [",".join(["1.10", *face, note]) for face, note in zip(faces, notes, strict=True)]
+    text = mark + end.join([header, *lines]) + (end if last else "")
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_bytes(text.encode())
+    assert estimate_table(source, target) == (len(notes), len(notes))
+    _, rows = read_text(target)
+    added = [",".join(POSE), *(",".join(row[-6:]) for row in rows if row)]
+    expected = [f"{line},{pose}" for line, pose in zip([header, *lines], added, strict=True)]
+    assert target.read_bytes().decode() == mark + end.join(expected) + (end if last else "")
 
 
-def parquet_of_every_type() -> pa.Table:
-    faces = np.array(real_faces(2), np.float64)
-    others = pa.table(
+def test_a_column_of_a_csv_keeps_bytes_that_are_not_utf_8(tmp_path: Path) -> None:
+    (face,) = real_faces(1)
+    lines = [",".join([*landmark_columns(), "name"]).encode(), ",".join(face).encode() + b",Zo\xeb"]
+    (tmp_path / "in.csv").write_bytes(b"\n".join(lines) + b"\n")
+    assert estimate_table(tmp_path / "in.csv", tmp_path / "out.csv") == (1, 1)
+    assert (tmp_path / "out.csv").read_bytes().splitlines()[1].startswith(lines[1] + b",")
+
+
+def parquet_of_every_type(rows: int = 40) -> pa.Table:
+    numbers = range(rows)
+    table = pa.table(
         {
-            "count": pa.array([1, None], pa.int16()),
-            "when": pa.array([0, 10**15], pa.timestamp("us", tz="UTC")),
-            "subject": pa.array(["007", None]).dictionary_encode(),
-            "boxes": pa.array([[1.5, 2.5], []], pa.list_(pa.float32())),
-            "ok": pa.array([True, None]),
-            "text": ["12", ""],
+            "count": pa.array([n if n % 3 else None for n in numbers], pa.int16()),
+            "small": pa.array(numbers, pa.uint8()),
+            "half": pa.array(np.arange(rows, dtype=np.float16)),
+            "nan": pa.array([float("nan") if n % 2 else -0.0 for n in numbers]),
+            "none": pa.nulls(rows),
+            "ok": pa.array([True, None] * (rows // 2)),
+            "price": pa.array([Decimal("1.10")] * rows, pa.decimal128(10, 2)),
+            "when": pa.array([n * 10**15 for n in numbers], pa.timestamp("us", tz="UTC")),
+            "moment": pa.array([n * 10**9 + 1 for n in numbers], pa.timestamp("ns")),
+            "day": pa.array(numbers, pa.date32()),
+            "hour": pa.array(numbers, pa.time64("us")),
+            "length": pa.array(numbers, pa.duration("ms")),
+            "text": ["12" if n % 2 else "" for n in numbers],
+            "long": pa.array(["x" * n for n in numbers], pa.large_string()),
+            "bytes": pa.array([bytes([n]) for n in numbers]),
+            "hash": pa.array([bytes([n] * 4) for n in numbers], pa.binary(4)),
+            # Another dictionary in each row group.
+            "subject": pa.array([f"00{n // 7}" if n % 5 else None for n in numbers]),
+            "grade": pa.DictionaryArray.from_arrays(
+                pa.array([n % 3 for n in numbers], pa.int8()), ["a", "b", "c"], ordered=True
+            ),
+            "boxes": pa.array([[1.5] * (n % 3) if n % 4 else None for n in numbers]),
+            "pair": pa.array([[n, 1] for n in numbers], pa.list_(pa.int16(), 2)),
+            "faces": pa.array([[{"id": n, "name": "a"}] for n in numbers]),
+            "tags": pa.array([[("k", n)] for n in numbers], pa.map_(pa.string(), pa.int32())),
         },
         metadata={"study": "one"},
     )
+    place = table.column_names.index("subject")
+    table = table.set_column(place, "subject", table["subject"].dictionary_encode())
+    unit = pa.field("x_0", pa.float64(), nullable=False, metadata={"unit": "px"})
+    faces = np.array(real_faces(rows), np.float64)
     for place, name in enumerate(landmark_columns()):
-        others = others.append_column(name, pa.array(faces[:, place]))
-    return others
+        table = table.append_column(unit.with_name(name), pa.array(faces[:, place]))
+    return table
 
 
-def test_parquet_keeps_types_values_and_metadata(tmp_path: Path) -> None:
-    pq.write_table(parquet_of_every_type(), tmp_path / "in.parquet")
-    assert estimate_table(tmp_path / "in.parquet", tmp_path / "out.parquet") == (2, 2)
-    table = pq.read_table(tmp_path / "in.parquet")
-    after = pq.read_table(tmp_path / "out.parquet")
-    kept = after.select(table.column_names)
-    metadata = kept.schema.metadata
+def same_values(left: pa.ChunkedArray, right: pa.ChunkedArray) -> bool:
+    """Equal, NaN to NaN and whatever the dictionaries."""
+    if pa.types.is_dictionary(left.type):
+        left, right = (side.cast(left.type.value_type) for side in (left, right))
+    if pa.types.is_float64(left.type):
+        left, right = (side.combine_chunks().view(pa.int64()) for side in (left, right))
+    return bool(left.equals(right))
+
+
+def test_parquet_keeps_types_values_and_metadata(tmp_path: Path, small_batches: None) -> None:
+    source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    pq.write_table(parquet_of_every_type(), source, row_group_size=10)
+    assert estimate_table(source, target) == (40, 40)
+    before, after = pq.read_table(source), pq.read_table(target)
+    assert after.column_names == [*before.column_names, *POSE]
+    metadata = after.schema.metadata
     assert metadata.pop(b"PANDAS_ATTRS")  # the tag of the pose
-    kept = kept.replace_schema_metadata(metadata)
-    assert kept.equals(table, check_metadata=True)
-    assert after.column_names == [*table.column_names, *POSE]
+    kept = after.select(before.column_names).replace_schema_metadata(metadata)
+    assert kept.schema.equals(before.schema, check_metadata=True)
+    for name in before.column_names:
+        assert same_values(kept[name], before[name]), name
     assert all(after.schema.field(name).type == pa.float32() for name in POSE)
-    assert after["X"].null_count == 2  # not known, and not a number that is NaN
+    assert after["X"].null_count == 40  # not known, and not a number that is NaN
 
 
 def test_parquet_keeps_the_index_of_pandas(tmp_path: Path) -> None:
     frame = pd.DataFrame(np.array(real_faces(2), float), columns=landmark_columns())
     frame.index = pd.Index(["a", "b"], name="clip")
+    frame.attrs = {"study": "one"}
     frame.to_parquet(tmp_path / "in.parquet")
     estimate_table(tmp_path / "in.parquet", tmp_path / "out.parquet")
     after = pd.read_parquet(tmp_path / "out.parquet")
     pd.testing.assert_frame_equal(after[landmark_columns()], frame)
+    assert after.attrs["study"] == "one"
+    assert after.attrs["feat_pose"]["convention"] == "feat"
     estimate_table(tmp_path / "in.parquet", tmp_path / "out.csv")
     assert pd.read_csv(tmp_path / "out.csv")["clip"].tolist() == ["a", "b"]
 
@@ -261,22 +334,47 @@ def test_from_csv_to_parquet_numbers_become_numbers_and_codes_stay_text(tmp_path
     assert after["x_0"].to_pylist() == [float(cells[0]) for cells in faces]
 
 
-def test_from_parquet_to_csv_values_stay(tmp_path: Path) -> None:
-    pq.write_table(parquet_of_every_type(), tmp_path / "in.parquet")
+def test_from_csv_to_parquet_a_column_is_what_all_of_its_cells_are(
+    tmp_path: Path, small_batches: None
+) -> None:
+    firsts = {"whole": "1", "part": "1", "word": "1", "code": "1", "none": ""}
+    lasts = {"whole": "2", "part": "0.5", "word": "x", "code": "02", "none": "NA"}
+    rows = [[*firsts.values(), *face] for face in real_faces(30)]
+    rows[-1][:5] = lasts.values()
+    source = write_text(tmp_path / "in.csv", [*firsts, *landmark_columns()], rows)
+    assert estimate_table(source, tmp_path / "out.parquet") == (30, 30)
+    after = pq.read_table(tmp_path / "out.parquet")
+    assert [after[name][29].as_py() for name in firsts] == [2, 0.5, "x", "02", None]
+    assert [after[name][0].as_py() for name in firsts] == [1, 1.0, "1", "1", None]
+    kinds = [after.schema.field(name).type for name in firsts]
+    assert kinds == [pa.int64(), pa.float64(), pa.string(), pa.string(), pa.int64()]
+
+
+def test_from_parquet_to_csv_values_stay(tmp_path: Path, small_batches: None) -> None:
+    before = parquet_of_every_type().append_column(
+        "note", [['a, "b"', "two\nlines", "\r", "", None] * 8]
+    )
+    pq.write_table(before, tmp_path / "in.parquet", row_group_size=10)
     estimate_table(tmp_path / "in.parquet", tmp_path / "out.csv")
     header, rows = read_text(tmp_path / "out.csv")
+    assert header == [*before.column_names, *POSE]
     cells = [dict(zip(header, row, strict=True)) for row in rows]
-    assert [row["count"] for row in cells] == ["1", ""]
-    assert [row["subject"] for row in cells] == ["007", ""]
-    assert [row["text"] for row in cells] == ["12", ""]
-    assert [float(row["x_0"]) for row in cells] == [float(face[0]) for face in real_faces(2)]
+    for name in ("count", "note", "subject", "text", "price", "day"):
+        values = before[name].to_pylist()
+        assert [row[name] for row in cells] == ["" if v is None else str(v) for v in values]
+    assert [float(row["x_0"]) for row in cells] == before["x_0"].to_pylist()
+    assert cells[1]["boxes"] == "[1.5]"
+    assert cells[1]["when"].startswith("2001-09-09 01:46:40")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_text_among_the_numbers_names_file_row_and_column(suffix: str, tmp_path: Path) -> None:
-    faces = real_faces(4)
+def test_text_among_the_numbers_names_file_row_and_column(
+    suffix: str, tmp_path: Path, small_batches: None
+) -> None:
+    faces = real_faces(30)
     faces[0] = [""] * 136
-    faces[2][70] = "12o.5"
+    faces[1][3] = " NA"  # not a number, and no text either
+    faces[22][70] = "12o.5"
     source = tmp_path / f"in{suffix}"
     if suffix == ".csv":
         write_text(source, landmark_columns(), faces)
@@ -285,7 +383,7 @@ def test_text_among_the_numbers_names_file_row_and_column(suffix: str, tmp_path:
         pq.write_table(pa.table(dict(zip(landmark_columns(), columns, strict=True))), source)
     with pytest.raises(LandmarkError) as raised:
         estimate_table(source, tmp_path / "out.csv")
-    for part in (str(source), "row 2", "'y_2'", "'12o.5'"):
+    for part in (str(source), "row 22 of column 'y_2'", "'12o.5'"):
         assert part in str(raised.value)
     assert [*tmp_path.iterdir()] == [source]
 
@@ -317,7 +415,19 @@ def test_a_truncated_parquet_is_refused(tmp_path: Path) -> None:
     pq.write_table(parquet_of_every_type(), source)
     source.write_bytes(source.read_bytes()[:-100])
     with pytest.raises(TableError, match="cannot be read as Parquet"):
-        read_table(source)
+        estimate_table(source, tmp_path / "out.parquet")
+    assert [*tmp_path.iterdir()] == [source]
+
+
+def test_a_parquet_with_damage_further_in_is_refused(tmp_path: Path, small_batches: None) -> None:
+    source = tmp_path / "in.parquet"
+    pq.write_table(parquet_of_every_type(), source, row_group_size=10, compression="gzip")
+    content = bytearray(source.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
+    source.write_bytes(content)
+    with pytest.raises(TableError, match="cannot be read as Parquet"):
+        estimate_table(source, tmp_path / "out.parquet")
+    assert [*tmp_path.iterdir()] == [source]
 
 
 @pytest.mark.parametrize("name", ["OpenFace_Test.csv", "002.csv"])
@@ -331,48 +441,108 @@ def test_part_of_the_landmarks_is_refused(name: str, tmp_path: Path) -> None:
         estimate_table(source, tmp_path / "out.csv")
 
 
-def test_plan_gives_each_input_its_output(tmp_path: Path) -> None:
-    sources = [TABLES["001.csv"], TABLES["002.csv"]]
-    assert plan_outputs(sources, tmp_path) == [
-        (sources[0], tmp_path / "001.csv"),
-        (sources[1], tmp_path / "002.csv"),
-    ]
-    assert plan_outputs(sources[:1], tmp_path / "o.parquet") == [
-        (sources[0], tmp_path / "o.parquet")
-    ]
+def read_all(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
 
 
-def test_plan_refuses_what_cannot_be_read_or_written(tmp_path: Path) -> None:
-    good = TABLES["001.csv"]
-    taken = tmp_path / "taken.csv"
-    taken.write_text("precious")
-    (tmp_path / "001.csv").mkdir()
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "001.csv").write_bytes(good.read_bytes())
-    image = good.with_name("single_face.jpg")
-    cases = [
-        ([tmp_path / "no.csv"], tmp_path / "o.csv", "no.csv does not exist"),
-        ([tmp_path / "001.csv"], tmp_path / "o.csv", "001.csv is no file"),
-        ([image], tmp_path / "o.csv", "single_face.jpg must end in"),
-        ([good], tmp_path / "o.txt", "o.txt must end in"),
-        ([good], tmp_path / "no" / "o.csv", "folder of the output .* does not exist"),
-        ([good, TABLES["002.csv"]], tmp_path / "o.csv", "2 tables need an existing folder"),
-        ([good, tmp_path / "a" / "001.csv"], tmp_path / "a", "is the input|exists"),
-        ([good], taken, "taken.csv exists.*--force"),
-        ([taken], taken, "is the input itself"),
-        ([good], tmp_path, "exists and is no file"),
-    ]
-    for sources, output, message in cases:
-        with pytest.raises(TableError, match=message):
-            plan_outputs(sources, output)
-    # What --force may not do either.
-    for sources, output, message in [*cases[:6], cases[9]]:
-        with pytest.raises(TableError, match=message):
-            plan_outputs(sources, output, force=True)
-    with pytest.raises(TableError, match="would both become"):
-        plan_outputs([good, tmp_path / "a" / "001.csv"], tmp_path / "a", force=True)
-    assert plan_outputs([good], taken, force=True) == [(good, taken)]
-    assert plan_outputs([taken], taken, force=True) == [(taken, taken)]
+@pytest.mark.parametrize("source", ["in.csv", "in.parquet"])
+@pytest.mark.parametrize("target", ["out.csv", "out.parquet"])
+def test_rows_of_many_batches_stay_in_order(
+    source: str, target: str, tmp_path: Path, small_batches: None
+) -> None:
+    faces = pd.DataFrame(np.array(real_faces(40), float), columns=landmark_columns())
+    faces.insert(0, "id", range(40))
+    faces.loc[[0, 13, 39], "x_5"] = np.nan
+    if source == "in.csv":
+        faces.to_csv(tmp_path / source, index=False)
+    else:
+        faces.to_parquet(tmp_path / source, index=False, row_group_size=9)
+    assert estimate_table(tmp_path / source, tmp_path / target) == (40, 37)
+    after = read_all(tmp_path / target)
+    assert after["id"].tolist() == faces["id"].tolist()
+    # Batches of another size are summed in another order.
+    np.testing.assert_allclose(after[ANGLES], estimate_pose(faces)[ANGLES], atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_function_may_put_other_columns_in_the_place_of_those_it_reads(
+    suffix: str, tmp_path: Path, small_batches: None
+) -> None:
+    table = pd.DataFrame({"a": range(900), " old ": 0.5, "b": "x, y", "new": 1, "older": 2})
+    source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    if suffix == ".csv":
+        table.to_csv(source, index=False)
+    else:
+        table.attrs = {"unit": "rad"}
+        table.to_parquet(source, index=False)
+    seen, told = [], []
+
+    def function(frame: pd.DataFrame) -> pd.DataFrame:
+        assert frame.attrs == table.attrs
+        seen.append(frame)
+        old = frame[" old "] + frame.index
+        answer = pd.DataFrame({"new": old, "newer": old.astype(str).where(frame.index != 5)})
+        answer.attrs = {"unit": "deg"}
+        return answer
+
+    rows = stream_table(
+        source,
+        target,
+        function,
+        reads=lambda names: [name for name in names if name.startswith("old")],
+        keep_read=False,
+        progress=lambda *step: told.append(step),
+    )
+    frame = pd.concat(seen)
+    assert len(seen) > 2
+    assert frame.columns.tolist() == [" old ", "older"]
+    assert frame.index.tolist() == list(range(900))
+    after = read_all(target)
+    assert after.columns.tolist() == ["a", "newer", "b", "new"]
+    assert after["a"].tolist() == list(range(900))
+    assert (after["b"] == "x, y").all()
+    assert after["new"].tolist() == (0.5 + np.arange(900)).tolist()
+    assert after["newer"].isna().tolist() == [n == 5 for n in range(900)]
+    assert after.attrs == ({} if suffix == ".csv" else {"unit": "deg"})
+    assert rows == sum(rows for rows, _ in told) == 900
+    size = source.stat().st_size
+    assert sum(part for _, part in told) == pytest.approx(size, abs=len(",".join(table)) + 2)
+
+
+def test_long_rows_go_through_a_few_at_a_time(tmp_path: Path) -> None:
+    table = pa.table({"a": range(40), "picture": [bytes(4 << 20)] * 40})
+    pq.write_table(table, tmp_path / "in.parquet", use_dictionary=False)
+    batches = []
+
+    def function(frame: pd.DataFrame) -> pd.DataFrame:
+        batches.append(len(frame))
+        return frame.assign(b=1)
+
+    stream_table(
+        tmp_path / "in.parquet", tmp_path / "out.parquet", function, reads=lambda names: ["a"]
+    )
+    assert sum(batches) == 40
+    assert max(batches) <= 16  # 64 MiB
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_an_error_of_the_function_names_the_table_and_leaves_nothing(
+    suffix: str, tmp_path: Path, small_batches: None
+) -> None:
+    source = tmp_path / f"in{suffix}"
+    faces = pd.DataFrame(np.array(real_faces(30), float), columns=landmark_columns())
+    faces.to_csv(source, index=False) if suffix == ".csv" else faces.to_parquet(source)
+
+    def function(frame: pd.DataFrame) -> pd.DataFrame:
+        if frame.index[-1] > 20:
+            raise LandmarkError("no nose")
+        return estimate_pose(frame)
+
+    threads = threading.active_count()
+    with pytest.raises(LandmarkError, match=f"^{source}: no nose$"):
+        stream_table(source, tmp_path / f"out{suffix}", function, reads=list)
+    assert [*tmp_path.iterdir()] == [source]
+    assert threading.active_count() == threads
 
 
 @pytest.fixture

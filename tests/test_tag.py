@@ -16,8 +16,8 @@ from feat_pose_plugin.errors import ConventionError
 from feat_pose_plugin.estimate import PoseEstimator
 from feat_pose_plugin.evaluation import read_reference
 from feat_pose_plugin.plotting import plot_time_lines
+from feat_pose_plugin.pose_tables import estimate_table
 from feat_pose_plugin.registry import get_pose_backend
-from feat_pose_plugin.tables import estimate_table
 from feat_pose_plugin.tag import PoseTag, read_tag, write_tag
 from feat_pose_plugin.training.distill import train_distill
 

@@ -1,0 +1,61 @@
+"""Processes of this machine that share the work."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+
+from feat_pose_plugin.errors import WorkerError
+
+
+@contextmanager
+def process_executor(processes: int) -> Iterator[Executor]:
+    """Processes with one thread each for torch.
+
+    They end at once when the block is left by an error, or when this process dies.
+
+    Args:
+        processes: How many.
+
+    Yields:
+        An executor of them.
+
+    Raises:
+        WorkerError: One of them died.
+    """
+    context = multiprocessing.get_context("spawn")  # torch and Arrow have threads; no fork
+    theirs, ours = context.Pipe(duplex=False)
+    executor = ProcessPoolExecutor(processes, context, initializer=_start, initargs=(theirs,))
+    try:
+        yield executor
+    except BaseException as error:
+        ours.close()
+        if isinstance(error, BrokenProcessPool):
+            raise WorkerError(
+                "a process that estimated died. Was there too little memory? Start again with "
+                "fewer of them: tables that are finished are kept."
+            ) from error
+        raise
+    finally:
+        executor.shutdown(cancel_futures=True)
+        ours.close()
+        theirs.close()
+
+
+def _start(parent: Connection) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Connection) -> None:
+    """Nothing is ever sent: the other end is closed, by the parent or by its death."""
+    parent.poll(None)
+    os._exit(1)
