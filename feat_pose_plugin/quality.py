@@ -15,6 +15,7 @@ from torch import Tensor
 
 from feat_pose_plugin.geometry import rotvec_to_matrix
 from feat_pose_plugin.landmarks import (
+    LANDMARKS,
     OUTER_EYE_CORNERS,
     Landmarks,
     LandmarkType,
@@ -135,24 +136,26 @@ def fit_reference_face(points: Tensor, rotation: Tensor, face: Tensor) -> Fit:
     Returns:
         NaN where the points or the rotation are.
     """
-    seen = points - points.mean(dim=1, keepdim=True)
-    turned = (face - face.mean(dim=0)) @ rotation.mT
-    flat = turned[..., :2]
-    deep = flat * turned[..., 2:]
-    deep = deep - deep.mean(dim=1, keepdim=True)
+    # Coordinate by coordinate, each a row of landmarks in memory.
+    seen = points.mT.contiguous()
+    seen = seen - seen.mean(dim=2, keepdim=True)
+    turned = (rotation.reshape(-1, 3) @ (face - face.mean(dim=0)).T).reshape(-1, 3, LANDMARKS)
+    flat = turned[:, :2]
+    deep = flat * turned[:, 2:]
+    deep = deep - deep.mean(dim=2, keepdim=True)
     deep = deep - _share(deep, flat) * flat
     size = _share(seen, flat)
     away = seen - size * flat - _share(seen, deep) * deep
     right, left = OUTER_EYE_CORNERS
     unit = size[:, 0, 0].abs() * torch.linalg.vector_norm(face[right] - face[left])
     return Fit(
-        residual=away.square().sum(dim=2).mean(dim=1).sqrt() / unit,
+        residual=away.square().sum(dim=1).mean(dim=1).sqrt() / unit,
         eyes=outer_eye_distance(points) / unit,
     )
 
 
 def _share(of: Tensor, direction: Tensor) -> Tensor:
-    """``[B, 1, 1]`` how much of a direction there is in ``of``, both ``[B, 68, 2]``."""
+    """``[B, 1, 1]`` how much of a direction there is in ``of``, both ``[B, 2, 68]``."""
     product, square = (
         (direction * other).sum(dim=(1, 2), keepdim=True) for other in (of, direction)
     )
@@ -161,6 +164,6 @@ def _share(of: Tensor, direction: Tensor) -> Tensor:
 
 def _out_of_frame(points: Tensor, frame_size: Tensor) -> Tensor:
     """``[B]`` bool; False where the frame size is not known."""
-    width_height = frame_size.flip(1)[:, None]
-    outside = (points < 0) | (points > width_height)
-    return (outside & width_height.isfinite()).flatten(1).any(dim=1)
+    least, most = points.aminmax(dim=1)
+    outside = (least < 0) | (most > frame_size.flip(1))
+    return outside.any(dim=1) & frame_size.isfinite().all(dim=1)
