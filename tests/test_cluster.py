@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dask
@@ -23,9 +23,10 @@ from distributed import Client, LocalCluster, futures_of
 from feat_pose_plugin import estimate_pose
 from feat_pose_plugin.cluster import cluster_executor
 from feat_pose_plugin.demo import find_demo_tables
-from feat_pose_plugin.errors import FrameSizeError, LandmarkError, WorkerError
+from feat_pose_plugin.errors import FrameSizeError, LandmarkError, WeightsError, WorkerError
 from feat_pose_plugin.landmarks import landmark_columns
 from feat_pose_plugin.manifest import MANIFEST
+from feat_pose_plugin.mlp.weights import PATH_VARIABLE
 
 PAGE = Path(__file__).parent.parent / "docs" / "cluster.md"
 COMMAND = Path(sys.executable).with_name("feat-pose")
@@ -119,22 +120,36 @@ def test_each_worker_loads_weights_once(faces: pd.DataFrame, client: Client) -> 
         from feat_pose_plugin.mlp import weights
 
         read = weights.read_checkpoint
+        weights.loaded = []
 
         def counted(path: Path) -> object:
-            weights.loads = getattr(weights, "loads", 0) + 1
+            weights.loaded.append(path.name)
             return read(path)
 
         weights.read_checkpoint = counted
 
-    client.run(count)
-    estimate_pose(dd.from_pandas(faces, npartitions=20)).compute(scheduler=client)
-
-    def loads() -> int:
+    def loaded() -> list[str]:
         from feat_pose_plugin.mlp import weights
 
-        return weights.loads
+        return sorted(weights.loaded)
 
-    assert client.run(loads) == dict.fromkeys(client.run(lambda: 0), 1)
+    client.run(count)
+    estimate_pose(dd.from_pandas(faces, npartitions=20)).compute(scheduler=client)
+    needed = ["pose_mlp_synth_2d.safetensors"]
+    assert [*client.run(loaded).values()] == [needed, needed]
+
+
+def test_a_worker_with_other_weights_in_the_same_place_says_so(
+    faces: pd.DataFrame,
+    client: Client,
+    make_checkpoint: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(PATH_VARIABLE, str(make_checkpoint(seed=1)))
+    pose = estimate_pose(dd.from_pandas(faces, npartitions=2), pose_model="pose_mlp")
+    make_checkpoint(seed=2)  # as if the worker saw another disk
+    with pytest.raises(WeightsError, match="holds other weights here"):
+        pose.compute(scheduler=client)
 
 
 def test_a_worker_that_dies_is_replaced(faces: pd.DataFrame, client: Client) -> None:

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from feat_pose_plugin.files import write_whole
+from feat_pose_plugin.files import place_part, remove_parts, write_part, write_whole
 
 
 def test_file_appears_when_the_block_ends_and_not_before(tmp_path):
@@ -64,7 +64,7 @@ def test_file_beyond_the_allowed_size_leaves_nothing(tmp_path):
     script = f"""
 import resource, signal
 from pathlib import Path
-from feat_pose_plugin.files import write_whole
+from feat_pose_plugin.files import place_part, remove_parts, write_part, write_whole
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 with write_whole(Path({str(tmp_path / "pose.csv")!r})) as part:
@@ -96,3 +96,37 @@ def test_many_writers_leave_one_whole_file(tmp_path):
     text = path.read_text()
     assert text == text[0] * 10_000
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_part_stays_whole_beside_the_file_until_it_is_placed(tmp_path):
+    path = tmp_path / "pose.csv"
+    path.write_text("old")
+    with write_part(path) as part:
+        part.write_text("new")
+    assert (part.read_text(), path.read_text()) == ("new", "old")
+    place_part(part, path)
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.read_text() == "new"
+
+
+def test_a_part_that_cannot_be_placed_is_removed(tmp_path):
+    path = tmp_path / "pose.csv"
+    path.mkdir()
+    (path / "file").touch()
+    with write_part(path) as part:
+        pass
+    with pytest.raises(OSError, match="directory"):
+        place_part(part, path)
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_parts_of_some_files_are_removed(tmp_path):
+    kept = ["pose.csv", ".pose.csv", ".other.0123456789abcdef.csv", ".pose.0123.csv", "sub"]
+    for name in kept:
+        (tmp_path / name).touch()
+    for name in ("pose.csv", "a.b.parquet", "plain"):
+        with write_part(tmp_path / name):
+            pass
+    assert len([*tmp_path.iterdir()]) == len(kept) + 3
+    remove_parts(tmp_path, {"pose.csv", "a.b.parquet", "plain", "sub"})
+    assert {path.name for path in tmp_path.iterdir()} == set(kept)

@@ -205,10 +205,19 @@ def test_a_row_without_a_face_has_empty_cells_and_no_effect(empty: str, tmp_path
         np.testing.assert_allclose(pose, alone.loc[row, ANGLES].to_numpy("f4"), atol=1e-5)
 
 
-def test_a_table_with_no_rows_gets_its_columns(tmp_path: Path) -> None:
-    source = write_text(tmp_path / "in.csv", ["id", *landmark_columns()], [])
-    assert estimate_table(source, tmp_path / "out.csv") == (0, 0)
-    assert read_text(tmp_path / "out.csv") == (["id", *landmark_columns(), *POSE], [])
+@pytest.mark.parametrize("source", ["in.csv", "in.parquet"])
+@pytest.mark.parametrize("target", ["out.csv", "out.parquet"])
+def test_a_table_with_no_rows_gets_its_columns(source: str, target: str, tmp_path: Path) -> None:
+    columns = ["id", *landmark_columns()]
+    if source == "in.csv":
+        write_text(tmp_path / source, columns, [])
+    else:
+        pq.write_table(
+            pa.table(dict.fromkeys(columns, pa.array([], pa.float32()))), tmp_path / source
+        )
+    assert estimate_table(tmp_path / source, tmp_path / target) == (0, 0)
+    after = read_all(tmp_path / target)
+    assert (len(after), after.columns.tolist()) == (0, [*columns, *POSE])
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from feat_pose_plugin.backend import FrameSize, PoseBackend, Provenance, WeightsFile
-from feat_pose_plugin.errors import LandmarkError, WeightsNotFoundError
+from feat_pose_plugin.errors import LandmarkError, WeightsError, WeightsNotFoundError
 from feat_pose_plugin.landmarks import LandmarkType, usable_rows
 from feat_pose_plugin.mlp.weights import (
     OFFICIAL_NAME,
@@ -40,14 +40,13 @@ class MLPBackend(PoseBackend):
     def __init__(
         self, name: str, licence: str, paths: Mapping[LandmarkType, Path], *, has_translation: bool
     ) -> None:
-        self._paths = dict(paths)
         self._has_translation = has_translation
         self.provenance = Provenance(
             name=name,
             licence=licence,
             weights={
                 landmark_type: WeightsFile(path, load_checkpoint(path).sha256)
-                for landmark_type, path in self._paths.items()
+                for landmark_type, path in paths.items()
             },
         )
 
@@ -60,7 +59,14 @@ class MLPBackend(PoseBackend):
     ) -> Tensor:
         """See :meth:`PoseBackend.estimate`. ``frame_size`` is not used."""
         del frame_size
-        pose = load_network(self._paths[landmark_type], landmarks.device)(landmarks)
+        file = self.provenance.weights[landmark_type]
+        found = load_checkpoint(file.path).sha256
+        if found != file.sha256:  # unpickled on another machine
+            raise WeightsError(
+                f"{file.path} holds other weights here (SHA-256 {found[:12]}) than where this "
+                f"backend was made ({file.sha256[:12]}). Install the same on all machines."
+            )
+        pose = load_network(file.path, landmarks.device)(landmarks)
         pose[~usable_rows(landmarks)] = torch.nan
         if not self._has_translation:
             pose[:, 3:] = torch.nan
