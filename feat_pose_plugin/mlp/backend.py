@@ -6,12 +6,11 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from feat_pose_plugin.backend import FrameSize, PoseBackend, Provenance, WeightsFile
 from feat_pose_plugin.errors import LandmarkError, WeightsNotFoundError
-from feat_pose_plugin.landmarks import LandmarkType, usable_rows
+from feat_pose_plugin.landmarks import LandmarkType
 from feat_pose_plugin.mlp.weights import (
     OFFICIAL_NAME,
     bundled_path,
@@ -60,11 +59,10 @@ class MLPBackend(PoseBackend):
     ) -> Tensor:
         """See :meth:`PoseBackend.estimate`. ``frame_size`` is not used."""
         del frame_size
-        pose = load_network(self._paths[landmark_type], landmarks.device)(landmarks)
-        pose[~usable_rows(landmarks)] = torch.nan
-        if not self._has_translation:
-            pose[:, 3:] = torch.nan
-        return pose
+        network = load_network(
+            self._paths[landmark_type], landmarks.device, has_translation=self._has_translation
+        )
+        return network(landmarks)
 
 
 def synthetic_backend() -> MLPBackend:
@@ -119,7 +117,7 @@ def pose_from_landmarks_mlp(landmarks_2d: Tensor, bboxes: Tensor | None = None) 
             _warned = True
             warnings.warn(f"pose_from_landmarks_mlp returns None: {error}", stacklevel=2)
         return None
-    network = load_network(path, landmarks_2d.device)
+    network = load_network(path, landmarks_2d.device, as_pyfeat=True)
     if landmarks_2d.dim() != 3 or landmarks_2d.shape[-1] != 2:
         raise LandmarkError(f"landmarks_2d must be [B, 68, 2], got {tuple(landmarks_2d.shape)}")
     if landmarks_2d.shape[1] != 68:
