@@ -107,6 +107,7 @@ def fresh_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing loaded, no failure remembered, no place named: as in a new process."""
     monkeypatch.setattr(weights, "_checkpoints", {})
     monkeypatch.setattr(weights, "_networks", {})
+    monkeypatch.setattr(weights, "_found", {})
     monkeypatch.setattr(weights, "_hub_failures", {})
     monkeypatch.setattr(mlp_backend, "_warned", False)
     monkeypatch.delenv(weights.PATH_VARIABLE, raising=False)

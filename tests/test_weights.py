@@ -163,6 +163,18 @@ def test_weights_that_appear_later_are_found(make_checkpoint, tmp_path, monkeypa
 
 
 @pytest.mark.usefixtures("fresh_weights")
+def test_what_was_found_is_remembered_for_each_named_path(make_checkpoint, monkeypatch):
+    first, second = make_checkpoint("a.safetensors"), make_checkpoint("b.safetensors", seed=1)
+    for path in (first, second):
+        monkeypatch.setenv(PATH_VARIABLE, str(path))
+        assert find_official() == path
+    for path in (first, second):
+        path.unlink()  # seen by whoever looks
+        monkeypatch.setenv(PATH_VARIABLE, str(path))
+        assert find_official() == path
+
+
+@pytest.mark.usefixtures("fresh_weights")
 def test_damaged_weights_are_an_error_and_not_passed_over(make_checkpoint, monkeypatch):
     path = make_checkpoint()
     path.write_bytes(path.read_bytes()[:1000])

@@ -6,12 +6,11 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from feat_pose_plugin.backend import FrameSize, PoseBackend, Provenance, WeightsFile
 from feat_pose_plugin.errors import LandmarkError, WeightsError, WeightsNotFoundError
-from feat_pose_plugin.landmarks import LandmarkType, usable_rows
+from feat_pose_plugin.landmarks import LandmarkType
 from feat_pose_plugin.mlp.weights import (
     OFFICIAL_NAME,
     bundled_path,
@@ -66,11 +65,8 @@ class MLPBackend(PoseBackend):
                 f"{file.path} holds other weights here (SHA-256 {found[:12]}) than where this "
                 f"backend was made ({file.sha256[:12]}). Install the same on all machines."
             )
-        pose = load_network(file.path, landmarks.device)(landmarks)
-        pose[~usable_rows(landmarks)] = torch.nan
-        if not self._has_translation:
-            pose[:, 3:] = torch.nan
-        return pose
+        network = load_network(file.path, landmarks.device, has_translation=self._has_translation)
+        return network(landmarks)
 
 
 def synthetic_backend() -> MLPBackend:
@@ -125,7 +121,7 @@ def pose_from_landmarks_mlp(landmarks_2d: Tensor, bboxes: Tensor | None = None) 
             _warned = True
             warnings.warn(f"pose_from_landmarks_mlp returns None: {error}", stacklevel=2)
         return None
-    network = load_network(path, landmarks_2d.device)
+    network = load_network(path, landmarks_2d.device, as_pyfeat=True)
     if landmarks_2d.dim() != 3 or landmarks_2d.shape[-1] != 2:
         raise LandmarkError(f"landmarks_2d must be [B, 68, 2], got {tuple(landmarks_2d.shape)}")
     if landmarks_2d.shape[1] != 68:

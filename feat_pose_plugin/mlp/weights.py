@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from feat_pose_plugin.errors import WeightsNotFoundError
 from feat_pose_plugin.mlp.checkpoint import Checkpoint, read_checkpoint
-from feat_pose_plugin.mlp.model import normalise
+from feat_pose_plugin.mlp.network import FoldedNetwork, Network
 from feat_pose_plugin.pyfeat import feat_folder
 
 OFFICIAL_NAME = "pose_mlp_v2"
@@ -25,23 +24,9 @@ _BUNDLED = Path(__file__).parent.parent / "weights"
 _lock = threading.Lock()
 _hub_lock = threading.Lock()  # of its own: a hub out of reach takes half a minute
 _checkpoints: dict[Path, Checkpoint] = {}
-_networks: dict[tuple[Path, torch.device], Network] = {}
+_networks: dict[tuple[Path, torch.device, bool, bool], Network] = {}
+_found: dict[tuple[str | None, str | None], Path] = {}
 _hub_failures: dict[str, str] = {}
-
-
-class Network:
-    """A checkpoint on a device, ready to estimate."""
-
-    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
-        self._model = deepcopy(checkpoint.model).to(device)
-        self._mean = checkpoint.mean.to(device)
-        self._std = checkpoint.std.to(device)
-
-    @torch.no_grad()
-    def __call__(self, landmarks: Tensor) -> Tensor:
-        """``[B, 68, 2]`` pixels to ``[B, 6]`` float32 pose in convention ``img2pose``."""
-        standardised: Tensor = self._model(normalise(landmarks))
-        return standardised * self._std + self._mean
 
 
 def bundled_path(name: str) -> Path:
@@ -61,17 +46,40 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return _checkpoints[path]
 
 
-def load_network(path: Path, device: torch.device) -> Network:
-    """The network of a checkpoint on a device, made once per file and device.
+def load_network(
+    path: Path,
+    device: torch.device,
+    *,
+    as_pyfeat: bool = False,
+    has_translation: bool = True,
+) -> Network:
+    """The network of a checkpoint on a device, made once.
+
+    Args:
+        path: The safetensors file.
+        device: Where it estimates.
+        as_pyfeat: See :class:`~feat_pose_plugin.mlp.network.Network`.
+        has_translation: Whether it knows X, Y, Z, which are NaN otherwise.
 
     Raises:
         WeightsError: See :func:`~feat_pose_plugin.mlp.checkpoint.read_checkpoint`.
     """
-    network = _networks.get((path, device))
+    key = path, device, as_pyfeat, has_translation
+    network = _networks.get(key)
     if network is None:
         checkpoint = load_checkpoint(path)
+        if not has_translation:
+            unknown = torch.tensor([0.0, 0, 0, torch.nan, torch.nan, torch.nan])
+            checkpoint = replace(checkpoint, mean=checkpoint.mean + unknown)
         with _lock:
-            network = _networks.setdefault((path, device), Network(checkpoint, device))
+            if key not in _networks:
+                foldable = device.type == "cpu" and checkpoint.model.layer_norm
+                _networks[key] = (
+                    FoldedNetwork(checkpoint, as_pyfeat=as_pyfeat)
+                    if foldable
+                    else Network(checkpoint, device, as_pyfeat=as_pyfeat)
+                )
+            network = _networks[key]
     return network
 
 
@@ -81,8 +89,10 @@ def find_official(cache_dir: str | Path | None = None) -> Path:
     The order is py-feat's: the file that ``FEAT_POSE_MLP_PATH`` names,
     ``models/pose_mlp_v2.safetensors`` beside the installed py-feat, the hub repository
     ``py-feat/pose_mlp_v2`` (first what py-feat or ``huggingface_hub`` have downloaded before).
-    A hub that could not be reached is not asked again in this process; local places are looked at
-    every time, so weights that appear later are found.
+    Until they are found, local places are looked at every time, so that weights that appear later
+    are seen; a hub that could not be reached is not asked again in this process. What was found
+    without a warning is remembered for that value of ``FEAT_POSE_MLP_PATH``, because a look costs
+    more than the pose of a face.
 
     Args:
         cache_dir: Folder for downloads, as ``huggingface_hub`` has it; its default if None.
@@ -94,11 +104,16 @@ def find_official(cache_dir: str | Path | None = None) -> Path:
         WeightsNotFoundError: All places tried, and the three ways out.
     """
     named = os.environ.get(PATH_VARIABLE)
+    key = named, None if cache_dir is None else str(cache_dir)
+    if key in _found:
+        return _found[key]
     tried = [] if named else [f"{PATH_VARIABLE}: not set"]
     found = _from_files(named, tried) or _from_hub(cache_dir, tried)
     if found is not None:
         if named and tried:
             warnings.warn(f"{tried[0]}. Taking {found} instead.", stacklevel=2)
+        else:
+            _found[key] = found
         return found
     raise WeightsNotFoundError(
         "py-feat's official pose weights are not to be had. Tried:\n"

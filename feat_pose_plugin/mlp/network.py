@@ -1,0 +1,195 @@
+"""A checkpoint ready to estimate: as the plain module, and folded into few operations for a CPU."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from feat_pose_plugin.landmarks import (
+    LANDMARKS,
+    OUTER_EYE_CORNERS,
+    SMALLEST_EYE_DISTANCE,
+    outer_eye_distance,
+)
+from feat_pose_plugin.mlp.checkpoint import Checkpoint
+from feat_pose_plugin.mlp.model import FEATURES, OUTPUTS, normalise
+
+_ROWS_AT_ONCE = 2048  # on a CPU: few calls, and what one leaves the next finds in the cache
+_RIGHT, _LEFT = OUTER_EYE_CORNERS
+_HALF_ROOT = math.sqrt(0.5)
+
+Numbers = TypeVar("Numbers", Tensor, NDArray[np.float32])
+
+
+class Network:
+    """A checkpoint on a device, by the definition that training uses.
+
+    It keeps nothing between calls, so that any number of threads may call it at once.
+
+    Args:
+        checkpoint: The weights.
+        device: Where it estimates.
+        as_pyfeat: Answer as py-feat does, which divides by 1e-6 where the outer eye corners
+            coincide, and rounds the centroid of a face far from the origin. Otherwise such eyes
+            give NaN, and a face is the same wherever it lies.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, *, as_pyfeat: bool) -> None:
+        self._model = deepcopy(checkpoint.model).to(device)
+        self._mean = checkpoint.mean.to(device)
+        self._std = checkpoint.std.to(device)
+        self._as_pyfeat = as_pyfeat
+        self._rows_at_once = _ROWS_AT_ONCE if device.type == "cpu" else None
+
+    def __call__(self, landmarks: Tensor) -> Tensor:
+        """Estimate, without gradients.
+
+        Args:
+            landmarks: ``[B, 68, 2]`` pixels, any float dtype, on the device of the network.
+
+        Returns:
+            ``[B, 6]`` float32 pose in convention ``img2pose``. A row with NaN or infinity is NaN.
+        """
+        landmarks = landmarks.detach()
+        rows = landmarks.shape[0]
+        step = self._rows_at_once or rows
+        if rows <= step:
+            return self._estimate(landmarks)
+        pose = torch.empty(rows, OUTPUTS, dtype=torch.float32, device=landmarks.device)
+        for start in range(0, rows, step):
+            some = slice(start, start + step)
+            pose[some] = self._estimate(landmarks[some])
+        return pose
+
+    def _estimate(self, landmarks: Tensor) -> Tensor:
+        if not self._as_pyfeat:
+            landmarks = landmarks - landmarks[:, _RIGHT, None]
+        standardised: Tensor = self._model(normalise(landmarks))
+        pose = standardised * self._std + self._mean
+        if not self._as_pyfeat:
+            pose[outer_eye_distance(landmarks) <= SMALLEST_EYE_DISTANCE] = torch.nan
+        return pose
+
+
+class _Hidden(NamedTuple, Generic[Numbers]):
+    """A hidden layer: ``gelu(gain * scale * (weight @ x + bias) + shift)``.
+
+    ``scale`` is what is left of LayerNorm once weight and bias are centred:
+    ``1 / sqrt(floor + the sum of the squares)``.
+    """
+
+    weight: Numbers
+    bias: Numbers
+    floor: float
+    gain: Numbers
+    shift: Numbers
+
+
+class FoldedNetwork(Network):
+    """The same on a CPU, of a checkpoint with LayerNorm, with what is linear folded into weights.
+
+    It differs from the plain module by rounding only:
+
+    - Weights of the first layer sum to zero over x and over y, so that it does not matter which
+      point of the face is taken off: an eye corner, not the centroid, unless as py-feat does.
+    - These weights are in the order of the pixels, so that nothing is transposed.
+    - LayerNorm's centring is part of the weights and biases before it.
+    - The last layer gives pose, not standardised pose.
+
+    For one face the calls take longer than the arithmetic, and NumPy's cost a third of torch's.
+    TorchScript is not faster than torch here, and deprecated. ONNX Runtime is, by a quarter for
+    one face and a tenth for many, which is not worth a dependency.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, as_pyfeat: bool) -> None:
+        super().__init__(checkpoint, torch.device("cpu"), as_pyfeat=as_pyfeat)
+        linear = [layer for layer in checkpoint.model.net if isinstance(layer, nn.Linear)]
+        norms = [layer for layer in checkpoint.model.net if isinstance(layer, nn.LayerNorm)]
+        weights = [layer.weight.double() for layer in linear]
+        biases = [layer.bias.double() for layer in linear]
+        by_axis = weights[0].reshape(-1, 2, LANDMARKS)
+        if not as_pyfeat:
+            by_axis = by_axis - by_axis.mean(dim=2, keepdim=True)
+        weights[0] = by_axis.mT.reshape(-1, FEATURES)
+        weights[-1] = weights[-1] * checkpoint.std[:, None]
+        biases[-1] = biases[-1] * checkpoint.std + checkpoint.mean
+
+        self._hidden: list[_Hidden[Tensor]] = []
+        self._hidden_of_one: list[_Hidden[NDArray[np.float32]]] = []
+        of_input = 1.0  # the factor that the input of a layer lacks in _estimate_one
+        for weight, bias, norm in zip(weights[:-1], biases[:-1], norms, strict=True):
+            weight, bias = weight - weight.mean(dim=0), bias - bias.mean()
+            units = len(bias)
+            floor = units * norm.eps
+            gain, shift = norm.weight.double() * math.sqrt(units), norm.bias.double()
+            self._hidden.append(
+                _Hidden(weight.float().T, bias.float(), floor, gain.float(), shift.float())
+            )
+            self._hidden_of_one.append(
+                _Hidden(
+                    (of_input * weight).float().numpy(),
+                    bias.float().numpy(),
+                    floor,
+                    (_HALF_ROOT * gain).float().numpy(),
+                    (_HALF_ROOT * shift).float().numpy(),
+                )
+            )
+            of_input = _HALF_ROOT
+        self._last = weights[-1].float().T, biases[-1].float()
+        self._last_of_one = (of_input * weights[-1]).float().numpy(), biases[-1].float().numpy()
+        self._coinciding_eyes = SMALLEST_EYE_DISTANCE if as_pyfeat else math.nan
+        self._to_all = torch.eye(2, dtype=torch.float32).repeat(1, LANDMARKS)
+
+    def _estimate(self, landmarks: Tensor) -> Tensor:
+        if landmarks.dtype != torch.float32:
+            return super()._estimate(landmarks)
+        if landmarks.shape[0] == 1:
+            return self._estimate_one(landmarks)
+        origin = landmarks.mean(dim=1) if self._as_pyfeat else landmarks[:, _RIGHT]
+        # A product with zeros and ones to subtract, for torch does not vectorise over two axes.
+        x = torch.addmm(landmarks.reshape(-1, FEATURES), origin, self._to_all, alpha=-1)
+        eyes = x[:, 2 * _LEFT : 2 * _LEFT + 2] - x[:, 2 * _RIGHT : 2 * _RIGHT + 2]
+        distance = torch.hypot(eyes[:, :1], eyes[:, 1:])
+        distance.masked_fill_(distance <= SMALLEST_EYE_DISTANCE, self._coinciding_eyes)
+        x.mul_(distance.reciprocal_())
+        for weight, bias, floor, gain, shift in self._hidden:
+            x = torch.addmm(bias, x, weight)
+            norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+            x.mul_(norm.square_().add_(floor).rsqrt_())
+            x = functional.gelu(torch.addcmul(shift, x, gain, out=x))
+        weight, bias = self._last
+        return torch.addmm(bias, x, weight)
+
+    def _estimate_one(self, landmarks: Tensor) -> Tensor:
+        pixels = landmarks.numpy()[0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            # The sum by torch, because NumPy's would be rounded otherwise than py-feat's.
+            origin = landmarks.sum(dim=1).numpy() / LANDMARKS if self._as_pyfeat else pixels[_RIGHT]
+            pixels = pixels - origin
+            distance = math.hypot(*(pixels[_LEFT] - pixels[_RIGHT]).tolist())
+            if distance <= SMALLEST_EYE_DISTANCE:
+                distance = self._coinciding_eyes
+            pixels *= 1 / distance
+            x = pixels.reshape(FEATURES)
+            for weight, bias, floor, gain, shift in self._hidden_of_one:
+                x = weight.dot(x)
+                x += bias
+                x *= 1 / math.sqrt(x.dot(x) + floor)
+                x *= gain
+                x += shift
+                # x is h / sqrt(2), and gelu(h) = h (1 + erf(h / sqrt(2))) / 2 without the factor
+                # sqrt(1 / 2) that the weights of the next layer have.
+                erf = torch.from_numpy(x).erf().numpy()
+                erf *= x
+                x += erf
+            weight, bias = self._last_of_one
+            pose = weight.dot(x)
+            pose += bias
+        return torch.from_numpy(pose.reshape(1, OUTPUTS))
