@@ -145,7 +145,9 @@ def test_dtypes_cost_their_rounding_and_no_more(dtype, official):
 def test_official_weights_give_what_the_network_gives(convention, official):
     pose = estimate_pose(FACES, pose_model="pose_mlp", convention=convention)
     expected = from_img2pose(pose_from_landmarks_mlp(FACES), convention)
-    np.testing.assert_allclose(pose, expected, atol=1e-6)
+    # They take another point of the face off, and round differently: 1e-5 radians.
+    most = np.rad2deg(1e-5) if convention == "300w-lp" else 1e-5
+    np.testing.assert_allclose(pose, expected, rtol=0, atol=most)
     assert pose.notna().all(axis=None)
 
 
