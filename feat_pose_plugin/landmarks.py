@@ -261,7 +261,7 @@ def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.f
     import pandas as pd
 
     # A plain DataFrame, because selecting from a Fex builds a Fex.
-    block = pd.DataFrame({name: table[column] for name, column in columns.items()})
+    block = pd.DataFrame(table)[list(columns.values())].set_axis(list(columns), axis=1)
     with np.errstate(over="ignore"):
         try:
             return _rows_of(block)
