@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +72,17 @@ class Manifest:
             ) from error
 
     def write(self) -> None:
-        """Write all entries.
+        """Write all entries, a line for each.
 
         Raises:
             TableError: The folder cannot be written, or the disk is full.
         """
-        listed = {name: asdict(entry) for name, entry in sorted(self.entries.items())}
+        lines = [
+            f"{json.dumps(name)}: {json.dumps(vars(entry))}"
+            for name, entry in sorted(self.entries.items())
+        ]
         with writing(self._path), write_whole(self._path) as part:
-            part.write_text(json.dumps({"tables": listed}, indent=1) + "\n", encoding="utf-8")
+            part.write_text('{"tables": {\n' + ",\n".join(lines) + "\n}}\n", encoding="utf-8")
 
     def hash_in_place(self, target: Path) -> str | None:
         """The hash of a table that was there when it was first asked for; None if it was not."""
