@@ -1,0 +1,58 @@
+"""The application that every command joins, and how errors leave it."""
+
+from __future__ import annotations
+
+import errno
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from feat_pose_plugin import __version__
+from feat_pose_plugin.errors import FeatPoseError, TableError, UnknownBackendError
+
+
+class _Commands(TyperGroup):
+    """Says our errors, and the machine's, on stderr, without a traceback."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except (FeatPoseError, OSError) as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(_exit_status(error)) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _exit_status(error: Exception) -> int:
+    """2 where other input or options would help, 1 where the machine or the package failed."""
+    is_input = isinstance(error, ValueError | TableError | UnknownBackendError)
+    numbers = {getattr(e, "errno", None) for e in (error, error.__cause__)}
+    return 2 if is_input and numbers <= {None, errno.ENOENT} else 1
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Head pose from 68 face landmarks."""
+    del version

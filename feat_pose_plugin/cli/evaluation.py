@@ -1,0 +1,100 @@
+"""Commands that measure accuracy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from feat_pose_plugin.cli.application import app
+
+if TYPE_CHECKING:
+    from feat_pose_plugin.landmarks import LandmarkTypeChoice
+
+_Reference = Annotated[
+    Path,
+    typer.Argument(help="Faces with a known pose: an NPZ file, or a table with pose columns."),
+]
+_Model = Annotated[str, typer.Option(help="A name that `feat-pose models` lists.")]
+_Landmarks = Annotated[str, typer.Option(help="Which array of an NPZ file holds the landmarks.")]
+_LandmarkType = Annotated[str, typer.Option(help="2d, 3d or auto.")]
+_Convention = Annotated[str, typer.Option(help="What a table's pose columns mean.")]
+_Groups = Annotated[
+    str | None, typer.Option(help="Array or column that says which faces belong together.")
+]
+
+
+@app.command()
+def evaluate(
+    reference: _Reference,
+    model: _Model = "pose_mlp_synth",
+    landmarks: _Landmarks = "landmarks",
+    landmark_type: _LandmarkType = "auto",
+    convention: _Convention = "300w-lp",
+    groups: _Groups = None,
+    fit_on: Annotated[
+        float,
+        typer.Option(help="The constant is fitted on so many faces, or that share of them."),
+    ] = 0.2,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Also with 1, 2 and 4 percent of noise.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Write a picture, .png or .pdf.")] = None,
+) -> None:
+    """Measure a pose model against faces whose pose is known."""
+    from feat_pose_plugin import evaluation
+    from feat_pose_plugin.files import write_whole
+
+    kind = cast("LandmarkTypeChoice", landmark_type)  # checked by what reads it
+    known = evaluation.read_reference(
+        reference, landmarks=landmarks, convention=convention, groups=groups
+    )
+    measured = evaluation.evaluate(model, known, landmark_type=kind, fit_on=fit_on)
+    typer.echo(measured.to_string())
+    if noise:
+        table = evaluation.evaluate_with_noise(model, known, landmark_type=kind)
+        typer.echo(f"\n{table.round(2).to_string()}")
+    if json is not None:
+        with write_whole(json) as part:
+            part.write_text(measured.to_json() + "\n", encoding="utf-8")
+    if picture is not None:
+        with write_whole(picture) as part:
+            evaluation.plot_evaluation(measured).savefig(part)
+
+
+@app.command()
+def calibrate(
+    reference: _Reference,
+    model: _Model = "pose_mlp_synth",
+    landmarks: _Landmarks = "landmarks",
+    landmark_type: _LandmarkType = "auto",
+    convention: _Convention = "300w-lp",
+    groups: _Groups = None,
+) -> None:
+    """Measure the constant turn from a model's zero of the head to a reference's."""
+    from feat_pose_plugin import evaluation
+
+    known = evaluation.read_reference(
+        reference, landmarks=landmarks, convention=convention, groups=groups
+    )
+    kind = cast("LandmarkTypeChoice", landmark_type)  # checked by what reads it
+    typer.echo(evaluation.calibrate(model, known, landmark_type=kind).to_string())
+
+
+@app.command()
+def turns(
+    pictures: Annotated[Path, typer.Argument(help="An NPZ file of faces turned by known angles.")],
+    landmarks: _Landmarks,
+    model: _Model = "pose_mlp_synth",
+    landmark_type: _LandmarkType = "auto",
+) -> None:
+    """Measure how much of a known turn is read."""
+    from feat_pose_plugin import evaluation
+
+    kind = cast("LandmarkTypeChoice", landmark_type)  # checked by what reads it
+    turned = evaluation.read_turns(pictures, {landmarks: kind})
+    typer.echo(evaluation.turn_gains(model, turned).round(3).to_string())
+    typer.echo("\nMean geodesic error of the turn over the yaw sweep to 50 degrees:")
+    typer.echo(evaluation.turn_errors(model, turned).round(2).to_string())

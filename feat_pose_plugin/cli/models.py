@@ -1,0 +1,41 @@
+"""Commands about the pose models on this machine."""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from feat_pose_plugin.cli.application import app
+
+
+@app.command()
+def models() -> None:
+    """List the pose models and their weights.
+
+    Where the weights lie, their hash and licence, or why they cannot be had here. Nothing is
+    downloaded.
+    """
+    os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
+    from feat_pose_plugin.native import NativePose
+    from feat_pose_plugin.registry import available_pose_backends, get_pose_backend
+
+    rows = [("NAME", "LANDMARKS", "SHA256", "LICENCE", "WEIGHTS")]
+    for name in available_pose_backends():
+        try:
+            backend = get_pose_backend(name)
+        except Exception as error:  # one broken model must not hide the others
+            reason = str(error).partition("\n")[0].partition(". ")[0]
+            why = f"not available, {type(error).__name__}: {reason}"
+            rows.append((name, "-", "-", "-", why))
+            continue
+        provenance = backend.provenance
+        for kind, file in provenance.weights.items():
+            rows.append((name, kind, file.sha256[:12], provenance.licence, str(file.path)))
+        if isinstance(backend, NativePose):
+            rows.append((name, "none", "-", provenance.licence, f"needs {backend.needs}"))
+        elif not provenance.weights:
+            rows.append((name, "any", "-", provenance.licence, "needs none"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    for *cells, last in rows:
+        typer.echo("  ".join(map(str.ljust, cells, widths)) + "  " + last)
