@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -214,7 +215,7 @@ class PoseEstimator:
             tag = replace(tag, translation_unit="mm")
         block = pd.DataFrame(
             values.cpu().numpy(),
-            columns=FEAT_FACEPOSE_COLUMNS_6D,
+            columns=_pose_columns().view(),
             index=None if table is None else table.index,
         )
         if self.quality:
@@ -265,6 +266,14 @@ class PoseEstimator:
         return torch.cat([seen, position], dim=1)
 
 
+@cache
+def _pose_columns() -> pd.Index[str]:
+    """Made once, because it takes longer than the pose of a face."""
+    import pandas as pd
+
+    return pd.Index(FEAT_FACEPOSE_COLUMNS_6D)
+
+
 def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         known = " or ".join(repr(choice) for choice in choices)
@@ -286,7 +295,9 @@ def _rows(values: Tensor, rows: Tensor | slice) -> Tensor:
 
 def _rows_by_frame_size(sizes: Tensor) -> Iterator[tuple[FrameSize | None, Tensor | slice]]:
     """Each frame size that there is, and the rows that have it; all rows without a copy."""
-    distinct, group = torch.unique(sizes.nan_to_num(0).round().int(), dim=0, return_inverse=True)
+    distinct = group = sizes.nan_to_num(0).round().int()
+    if len(sizes) > 1:
+        distinct, group = torch.unique(distinct, dim=0, return_inverse=True)
     for number, (height, width) in enumerate(distinct.tolist()):
         rows = slice(None) if len(distinct) == 1 else group == number
         yield (height, width) if height and width else None, rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from torch import Tensor
@@ -69,6 +70,7 @@ class MLPBackend(PoseBackend):
         return network(landmarks)
 
 
+@cache
 def synthetic_backend() -> MLPBackend:
     """``pose_mlp_synth``: this package's own weights, a pair for 2D and for 3D landmarks."""
     paths: dict[LandmarkType, Path] = {

@@ -1,31 +1,24 @@
-"""Large tables: `python tests/benchmarks/tables.py FOLDER` (an hour's work for two cores, 15 GB).
-
-Makes a Parquet of 5 million rows and a CSV of 500,000 rows, 136 float32 landmark columns each, and
-takes in turns the time of `feat-pose estimate` and of a script that reads and writes the table with
-pyarrow, batch by batch as the command does. Both are whole processes, imports included. Prints
-medians, their ratio, the range of the ratio from turn to turn, and the largest resident memory.
-"""
+"""Large tables, made by a script: 136 float32 landmark columns, noise on every coordinate."""
 
 from __future__ import annotations
 
-import argparse
-import os
 import statistics
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from processes import FEAT_POSE, Cost, run
 from pyarrow import csv
+from rounds import ratio
 
 from feat_pose_plugin.landmarks import landmark_columns
 from feat_pose_plugin.testing import FACE_68
 
 ROWS = {".parquet": 5_000_000, ".csv": 500_000}
+PANDAS_ROWS = 100_000
 
 COPY = {
     ".parquet": """
@@ -47,37 +40,35 @@ with csv.open_csv(source) as reader, csv.CSVWriter(target, reader.schema) as wri
 """,
 }
 
+# As a user of py-feat's function writes it.
+PANDAS = """
+import sys
+import pandas as pd
+import torch
+from feat.utils.face_pose_mlp import pose_from_landmarks_mlp
+source, target = sys.argv[1:]
+table = pd.read_csv(source)
+x, y = (table[[f"{axis}_{i}" for i in range(68)]].to_numpy("float32") for axis in "xy")
+pose = pose_from_landmarks_mlp(torch.stack([torch.from_numpy(x), torch.from_numpy(y)], dim=-1))
+table[["Pitch", "Roll", "Yaw", "X", "Y", "Z"]] = pose.numpy()
+table.to_csv(target, index=False)
+"""
 
-class Cost(NamedTuple):
-    """What a process took."""
 
-    seconds: float
-    megabytes: float  # the largest resident set
+def large_table_row(suffix: str, folder: Path, rows: int, rounds: int) -> str:
+    """The command against a script that reads and writes the table with pyarrow, in batches."""
+    alone = [sys.executable, "-c", COPY[suffix]]
+    return _compare(suffix, folder, rows, rounds, alone, [])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="where the tables are made, and removed again")
-    parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--share", type=float, default=1.0, help="of the rows")
-    options = parser.parse_args()
-    options.folder.mkdir(exist_ok=True)
-    print(f"{os.cpu_count()} cores, pyarrow {pa.__version__}, {options.turns} turns")
-    print("| table | rows | pyarrow alone | feat-pose | ratio | memory |")
-    print("|---|---|---|---|---|---|")
-    for suffix, rows in ROWS.items():
-        rows = round(rows * options.share)
-        source, target = (options.folder / f"{name}{suffix}" for name in ("in", "out"))
-        try:
-            make_table(source, rows)
-            print(measure(source, target, rows, options.turns), flush=True)
-        finally:
-            source.unlink(missing_ok=True)
-            target.unlink(missing_ok=True)
+def pandas_row(folder: Path, rounds: int) -> str:
+    """The command against pandas and py-feat's function, with the weights that function finds."""
+    alone = [sys.executable, "-W", "ignore", "-c", PANDAS]
+    return _compare(".csv", folder, PANDAS_ROWS, rounds, alone, ["--model", "pose_mlp"])
 
 
 def make_table(path: Path, rows: int) -> None:
-    """Faces of many sizes and places, with noise on every coordinate."""
+    """Faces of many sizes and places."""
     schema = pa.schema([(name, pa.float32()) for name in landmark_columns()])
     random = np.random.default_rng(0)
     face = FACE_68[:, :2].numpy() - FACE_68[:, :2].numpy().mean(axis=0)
@@ -97,39 +88,32 @@ def make_table(path: Path, rows: int) -> None:
             file.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
-def measure(source: Path, target: Path, rows: int, turns: int) -> str:
-    """A line of the table."""
-    command = Path(sys.executable).with_name("feat-pose")
-    copies, estimates = [], []
-    for _ in range(turns):
-        copies.append(run([sys.executable, "-c", COPY[source.suffix], source, target]))
+def _compare(
+    suffix: str,
+    folder: Path,
+    rows: int,
+    rounds: int,
+    other: Sequence[str | Path],
+    options: Sequence[str],
+) -> str:
+    source, target = (folder / f"{name}{suffix}" for name in ("in", "out"))
+    make_table(source, rows)
+    theirs: list[Cost] = []
+    ours: list[Cost] = []
+    for _ in range(rounds):
+        theirs.append(run([*other, source, target]))
         target.unlink()
-        estimates.append(run([command, "estimate", source, "-o", target]))
-        CHECKS[source.suffix](source, target)
+        ours.append(run([FEAT_POSE, "estimate", source, "-o", target, *options]))
+        CHECKS[suffix](source, target)
         target.unlink()
-    ratios = [ours.seconds / theirs.seconds for ours, theirs in zip(estimates, copies, strict=True)]
-    alone = statistics.median(cost.seconds for cost in copies)
-    ours = statistics.median(cost.seconds for cost in estimates)
+    source.unlink()
+    seconds = [[cost.seconds for cost in costs] for costs in (theirs, ours)]
+    memory = [max(cost.megabytes for cost in costs) for costs in (theirs, ours)]
     return (
-        f"| {source.suffix[1:]} | {rows:,} | {alone:.1f} s | {ours:.1f} s "
-        f"| {ours / alone:.2f} ({min(ratios):.2f} to {max(ratios):.2f}) "
-        f"| {max(cost.megabytes for cost in estimates):,.0f} MB |"
+        f"| {suffix[1:]} | {rows:,} | {statistics.median(seconds[0]):.1f} s "
+        f"| {statistics.median(seconds[1]):.1f} s | {ratio(seconds[1], seconds[0]):.2f} "
+        f"| {memory[0]:,.0f} MB | {memory[1]:,.0f} MB |"
     )
-
-
-def run(command: list[str | Path]) -> Cost:
-    # From a small process, because a child's memory begins with that of its parent.
-    code = """
-import resource, subprocess, sys, time
-begun = time.perf_counter()
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
-print(time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
-    result = subprocess.run(
-        [sys.executable, "-c", code, *command], check=True, stdout=subprocess.PIPE, text=True
-    )
-    seconds, kibibytes = result.stdout.split()
-    return Cost(float(seconds), float(kibibytes) / 1024)
 
 
 def check_parquet(source: Path, target: Path) -> None:
@@ -152,7 +136,3 @@ def check_csv(source: Path, target: Path) -> None:
 
 
 CHECKS: dict[str, Callable[[Path, Path], None]] = {".parquet": check_parquet, ".csv": check_csv}
-
-
-if __name__ == "__main__":
-    main()
