@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from feat_pose_plugin.landmarks import (
     LANDMARKS,
@@ -23,7 +22,9 @@ from feat_pose_plugin.mlp.model import FEATURES, OUTPUTS, normalise
 
 _ROWS_AT_ONCE = 2048  # on a CPU: few calls, and what one leaves the next finds in the cache
 _RIGHT, _LEFT = OUTER_EYE_CORNERS
+_ONE = 2 * _RIGHT  # where the x of the right corner stands
 _HALF_ROOT = math.sqrt(0.5)
+_gelu = torch.ops.aten.gelu_.default  # in place, which torch.nn.functional has no name for
 
 Numbers = TypeVar("Numbers", Tensor, NDArray[np.float32])
 
@@ -99,6 +100,8 @@ class FoldedNetwork(Network):
 
     - Weights of the first layer sum to zero over x and over y, so that it does not matter which
       point of the face is taken off: an eye corner, not the centroid, unless as py-feat does.
+    - That corner is at 0 then, so that the place of its x is free for a 1, which the first bias is
+      the weight of.
     - These weights are in the order of the pixels, so that nothing is transposed.
     - LayerNorm's centring is part of the weights and biases before it.
     - The last layer gives pose, not standardised pose.
@@ -142,6 +145,8 @@ class FoldedNetwork(Network):
                 )
             )
             of_input = _HALF_ROOT
+        if not as_pyfeat:
+            self._hidden[0].weight[_ONE] = self._hidden[0].bias
         self._last = weights[-1].float().T, biases[-1].float()
         self._last_of_one = (of_input * weights[-1]).float().numpy(), biases[-1].float().numpy()
         self._coinciding_eyes = SMALLEST_EYE_DISTANCE if as_pyfeat else math.nan
@@ -159,11 +164,14 @@ class FoldedNetwork(Network):
         distance = torch.hypot(eyes[:, :1], eyes[:, 1:])
         distance.masked_fill_(distance <= SMALLEST_EYE_DISTANCE, self._coinciding_eyes)
         x.mul_(distance.reciprocal_())
-        for weight, bias, floor, gain, shift in self._hidden:
-            x = torch.addmm(bias, x, weight)
+        if not self._as_pyfeat:
+            x[:, _ONE] = 1
+        for layer, (weight, bias, floor, gain, shift) in enumerate(self._hidden):
+            has_bias = layer == 0 and not self._as_pyfeat
+            x = torch.mm(x, weight) if has_bias else torch.addmm(bias, x, weight)
             norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
             x.mul_(norm.square_().add_(floor).rsqrt_())
-            x = functional.gelu(torch.addcmul(shift, x, gain, out=x))
+            x = _gelu(torch.addcmul(shift, x, gain, out=x))
         weight, bias = self._last
         return torch.addmm(bias, x, weight)
 
