@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
@@ -23,15 +23,22 @@ from matplotlib.ticker import MaxNLocator
 
 from feat_pose_plugin.conventions import TranslationUnit, find_convention
 from feat_pose_plugin.convert import convert_pose
-from feat_pose_plugin.errors import ConventionError, OptionError
+from feat_pose_plugin.errors import ConventionError, OptionError, PictureError
+from feat_pose_plugin.files import write_whole
+from feat_pose_plugin.frames import find_column, frame_numbers, usual_step
 from feat_pose_plugin.quality import FLAGS_COLUMN
+from feat_pose_plugin.tables import writing
 from feat_pose_plugin.tag import PoseTag, check_tag, read_tag, write_tag
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
+
+FIGURE_FORMATS = (".png", ".pdf", ".svg")
 
 ANGLE_LABELS = {
     "Pitch": "pitch (deg)\n+ up",
@@ -164,6 +171,26 @@ def plot_orientation(
     return figure
 
 
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure to a file.
+
+    Args:
+        figure: What a function of this module returned.
+        path: ``.png``, ``.pdf`` or ``.svg``. Replaced if it exists; appears whole or not at all.
+
+    Raises:
+        PictureError: The suffix is another.
+        TableError: The file cannot be written.
+    """
+    if path.suffix.lower() not in FIGURE_FORMATS:
+        raise PictureError(
+            f"a figure cannot be written as {path}. Its name must end in "
+            f"{', '.join(FIGURE_FORMATS)}."
+        )
+    with writing(path), write_whole(path) as part:
+        figure.savefig(part, dpi=150)
+
+
 def in_feat(
     table: pd.DataFrame, convention: str | None = None, name: str = "the table"
 ) -> pd.DataFrame:
@@ -250,9 +277,10 @@ def _draw_time_lines(
 ) -> dict[str, Artist]:
     """Draw one table; returns what the legend has to explain."""
     legend: dict[str, Artist] = {}
-    label, time = _times(table)
+    frames = frame_numbers(table)
+    time = np.arange(len(table), dtype=np.float64) if frames is None else frames
     seen = np.unique(time[pose[[*ANGLE_LABELS]].notna().all(axis=1)])
-    step = float(np.median(np.diff(np.unique(time)))) if len(np.unique(time)) > 1 else 1.0
+    step = usual_step(time)
     gaps = _gaps(time, seen, step)
     faces = _faces(table)
     flagged = _flagged(table)
@@ -277,7 +305,7 @@ def _draw_time_lines(
         if flagged.any():
             marked = _thin(time, np.where(flagged, values, np.nan))
             plot.scatter(*marked, color=_FLAG_COLOUR, marker="x", s=16, linewidths=1, zorder=3)
-    plot.set_xlabel(label)
+    plot.set_xlabel("row" if frames is None else "frame")
     plot.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     plot.xaxis.set_major_formatter("{x:,.0f}")
     return legend
@@ -305,21 +333,9 @@ def _draw_face(
     plot.plot(time, values, ".-", markersize=4, markevery=marks, linewidth=1.5, color=colour)
 
 
-def _times(table: pd.DataFrame) -> tuple[str, NDArray[np.float64]]:
-    """What time is, and ``[n]`` when each row was."""
-    import pandas as pd
-
-    frame = _column(table, "frame")
-    if frame is not None:
-        numbers = pd.to_numeric(frame, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        if np.isfinite(numbers).all():
-            return "frame", numbers
-    return "row", np.arange(len(table), dtype=np.float64)
-
-
 def _faces(table: pd.DataFrame) -> dict[object, NDArray[np.intp]]:
     """The rows of each identity; of all rows where there is none."""
-    identity = _column(table, "Identity")
+    identity = find_column(table, "Identity")
     if identity is None or identity.nunique() < 2:
         return {"": np.arange(len(table))}
     names = identity.to_numpy()
@@ -327,20 +343,11 @@ def _faces(table: pd.DataFrame) -> dict[object, NDArray[np.intp]]:
 
 
 def _flagged(table: pd.DataFrame) -> NDArray[np.bool_]:
-    flags = _column(table, FLAGS_COLUMN)
+    flags = find_column(table, FLAGS_COLUMN)
     if flags is None:
         return np.zeros(len(table), dtype=bool)
     flagged: NDArray[np.bool_] = (flags.notna() & (flags != "")).to_numpy(bool, na_value=False)
     return flagged
-
-
-def _column(table: pd.DataFrame, name: str) -> pd.Series[Any] | None:
-    """A column by its name, spaces around it ignored."""
-    for label in table.columns:
-        if str(label).strip() == name:
-            column: pd.Series[Any] = table[label]
-            return column
-    return None
 
 
 def _gaps(
