@@ -223,15 +223,13 @@ def test_few_rows_make_a_picture(draw, rows, tmp_path):
     assert (tmp_path / "few.png").stat().st_size > 1000
 
 
-def test_nothing_global_is_touched():
+def test_pyplot_is_not_imported():
     code = (
-        "import sys, pandas, matplotlib\n"
-        "before = dict.copy(matplotlib.rcParams)\n"
+        "import sys, pandas\n"
         "from feat_pose_plugin.plotting import *\n"
         "pose = pandas.DataFrame({'Pitch': [0.1], 'Roll': 0.0, 'Yaw': 0.2})\n"
         "for draw in (plot_time_lines, plot_orientation):\n"
         "    draw({'a': pose, 'b': pose}).draw_without_rendering()\n"
-        "assert dict.copy(matplotlib.rcParams) == before\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
