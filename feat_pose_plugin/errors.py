@@ -15,6 +15,7 @@
     ├── DetectorError      (ValueError)         a detector that cannot do what it is told to
     ├── TrainingError      (ValueError)         training data or settings that cannot work
     ├── EvaluationError    (ValueError)         known poses that cannot be measured against
+    ├── PictureError       (ValueError)         a picture or video that cannot be drawn on
     ├── TableError         (OSError)            a table that cannot be read or written
     └── WorkerError        (RuntimeError)       processes or a cluster that did not do the work
 
@@ -75,6 +76,10 @@ class TrainingError(FeatPoseError, ValueError):
 
 class EvaluationError(FeatPoseError, ValueError):
     """Known poses are missing or malformed, or too few to measure against."""
+
+
+class PictureError(FeatPoseError, ValueError):
+    """A picture or video cannot be read, drawn on or encoded, or a table does not belong to it."""
 
 
 class TableError(FeatPoseError, OSError):
