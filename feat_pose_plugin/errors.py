@@ -15,7 +15,9 @@
     ├── DetectorError      (ValueError)         a detector that cannot do what it is told to
     ├── TrainingError      (ValueError)         training data or settings that cannot work
     ├── EvaluationError    (ValueError)         known poses that cannot be measured against
-    ├── TableError         (OSError)            a table that cannot be read or written
+    ├── TableError         (OSError)            a table that cannot be read, or an output that
+    │                                           cannot be written
+    ├── ExportError        (RuntimeError)       a graph that cannot be made
     └── WorkerError        (RuntimeError)       processes or a cluster that did not do the work
 
 Each message repeats what was passed and says what to do. The built-in bases are there so that
@@ -78,7 +80,11 @@ class EvaluationError(FeatPoseError, ValueError):
 
 
 class TableError(FeatPoseError, OSError):
-    """A landmark table cannot be read, or a pose table cannot be written."""
+    """A table cannot be read, or an output cannot be written."""
+
+
+class ExportError(FeatPoseError, RuntimeError):
+    """A network cannot be made a graph, or the graph does not answer as the network does."""
 
 
 class WorkerError(FeatPoseError, RuntimeError):
