@@ -16,7 +16,9 @@
     ├── TrainingError      (ValueError)         training data or settings that cannot work
     ├── EvaluationError    (ValueError)         known poses that cannot be measured against
     ├── PictureError       (ValueError)         a picture or video that cannot be drawn on
-    ├── TableError         (OSError)            a table that cannot be read or written
+    ├── TableError         (OSError)            a table that cannot be read, or an output that
+    │                                           cannot be written
+    ├── ExportError        (RuntimeError)       a graph that cannot be made
     └── WorkerError        (RuntimeError)       processes or a cluster that did not do the work
 
 Each message repeats what was passed and says what to do. The built-in bases are there so that
@@ -83,7 +85,11 @@ class PictureError(FeatPoseError, ValueError):
 
 
 class TableError(FeatPoseError, OSError):
-    """A landmark table cannot be read, or a pose table cannot be written."""
+    """A table cannot be read, or an output cannot be written."""
+
+
+class ExportError(FeatPoseError, RuntimeError):
+    """A network cannot be made a graph, or the graph does not answer as the network does."""
 
 
 class WorkerError(FeatPoseError, RuntimeError):

@@ -141,7 +141,7 @@ def matrix_to_euler_xyz(matrix: Tensor) -> Tensor:
         (gimbal lock) ``a`` and ``c`` are only known together; at it, ``a`` is 0.
     """
     m = matrix
-    cosine = torch.hypot(m[..., 1, 2], m[..., 2, 2])
+    cosine = vector_norm(m[..., 1:, 2], dim=-1)
     a = torch.atan2(-m[..., 1, 2], m[..., 2, 2])
     a = torch.where(cosine < _GIMBAL_LOCK, 0.0, a)
     # The middle row of Rx(-a) R = Ry(b) Rz(c) is (sin c, cos c, 0).

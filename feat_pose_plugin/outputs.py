@@ -57,15 +57,19 @@ def plan_outputs(sources: Sequence[Path], output: Path) -> list[Job]:
     return [(source, target) for target, source in source_of.items()]
 
 
-def refuse_existing(jobs: Sequence[Job]) -> None:
+def refuse_existing(jobs: Sequence[tuple[Path | None, Path]]) -> None:
     """Refuse to replace what is there.
+
+    Args:
+        jobs: Input, if that is a file, and output.
 
     Raises:
         TableError: An output exists.
     """
     for source, target in jobs:
         if target.exists():
-            which = "is the input itself" if target.samefile(source) else "exists"
+            is_input = source is not None and target.samefile(source)
+            which = "is the input itself" if is_input else "exists"
             raise TableError(
                 f"the output {target} {which}. Pass --force to replace it, or choose another "
                 "output."

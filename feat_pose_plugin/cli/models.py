@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from feat_pose_plugin.cli.application import app
+
+if TYPE_CHECKING:
+    from feat_pose_plugin.landmarks import LandmarkType
 
 
 @app.command()
@@ -39,3 +44,29 @@ def models() -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for *cells, last in rows:
         typer.echo("  ".join(map(str.ljust, cells, widths)) + "  " + last)
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, .onnx.")],
+    model: Annotated[
+        str, typer.Option(help="A name that `feat-pose models` lists, of the shared core.")
+    ] = "pose_mlp_synth",
+    landmark_type: Annotated[
+        str,
+        typer.Option(
+            help="2d: the jaw is the contour seen in the picture; 3d: points of the head."
+        ),
+    ] = "2d",
+    convention: Annotated[str, typer.Option(help="What the output means.")] = "feat",
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+) -> None:
+    """Write a network as an ONNX graph, from landmarks in pixels to angles."""
+    from feat_pose_plugin.export import export_onnx
+    from feat_pose_plugin.outputs import refuse_existing
+
+    if not force:
+        refuse_existing([(None, output)])
+    kind = cast("LandmarkType", landmark_type)  # checked by what reads it
+    export_onnx(output, pose_model=model, landmark_type=kind, convention=convention)
+    typer.echo(f"wrote {output}")

@@ -18,7 +18,7 @@ from feat_pose_plugin.landmarks import (
     outer_eye_distance,
 )
 from feat_pose_plugin.mlp.checkpoint import Checkpoint
-from feat_pose_plugin.mlp.model import FEATURES, OUTPUTS, normalise
+from feat_pose_plugin.mlp.model import FEATURES, OUTPUTS, PoseMLP, normalise
 
 _ROWS_AT_ONCE = 2048  # on a CPU: few calls, and what one leaves the next finds in the cache
 _RIGHT, _LEFT = OUTER_EYE_CORNERS
@@ -70,13 +70,32 @@ class Network:
         return pose
 
     def _estimate(self, landmarks: Tensor) -> Tensor:
-        if not self._as_pyfeat:
-            landmarks = landmarks - landmarks[:, _RIGHT, None]
-        standardised: Tensor = self._model(normalise(landmarks))
-        pose = standardised * self._std + self._mean
-        if not self._as_pyfeat:
-            pose[outer_eye_distance(landmarks) <= SMALLEST_EYE_DISTANCE] = torch.nan
+        return plain_pose(landmarks, self._model, self._mean, self._std, as_pyfeat=self._as_pyfeat)
+
+
+def plain_pose(
+    landmarks: Tensor, model: PoseMLP, mean: Tensor, std: Tensor, *, as_pyfeat: bool = False
+) -> Tensor:
+    """Pose by its definition: the normaliser, the network, and its scale.
+
+    Args:
+        landmarks: ``[B, 68, 2]`` pixels, any float dtype.
+        model: The network.
+        mean: ``[6]`` added to its standardised output after ``std`` scaled it.
+        std: ``[6]``.
+        as_pyfeat: See :class:`Network`.
+
+    Returns:
+        ``[B, 6]`` float32 pose in convention ``img2pose``. A row with NaN or infinity is NaN.
+    """
+    if not as_pyfeat:
+        landmarks = landmarks - landmarks[:, _RIGHT, None]
+    standardised: Tensor = model(normalise(landmarks))
+    pose = standardised * std + mean
+    if as_pyfeat:
         return pose
+    coincide = outer_eye_distance(landmarks) <= SMALLEST_EYE_DISTANCE
+    return torch.where(coincide[:, None], torch.nan, pose)
 
 
 class _Hidden(NamedTuple, Generic[Numbers]):
