@@ -15,6 +15,7 @@
     ├── DetectorError      (ValueError)         a detector that cannot do what it is told to
     ├── TrainingError      (ValueError)         training data or settings that cannot work
     ├── EvaluationError    (ValueError)         known poses that cannot be measured against
+    ├── PictureError       (ValueError)         a picture or video that cannot be drawn on
     ├── TableError         (OSError)            a table that cannot be read, or an output that
     │                                           cannot be written
     ├── ExportError        (RuntimeError)       a graph that cannot be made
@@ -77,6 +78,10 @@ class TrainingError(FeatPoseError, ValueError):
 
 class EvaluationError(FeatPoseError, ValueError):
     """Known poses are missing or malformed, or too few to measure against."""
+
+
+class PictureError(FeatPoseError, ValueError):
+    """A picture or video cannot be read, drawn on or encoded, or a table does not belong to it."""
 
 
 class TableError(FeatPoseError, OSError):

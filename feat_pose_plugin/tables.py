@@ -130,6 +130,26 @@ def stream_part(
     return part, written
 
 
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table into memory.
+
+    Args:
+        path: CSV or Parquet, by suffix.
+
+    Returns:
+        All rows and columns; ``attrs`` of a Parquet file.
+
+    Raises:
+        TableError: The file does not exist, cannot be read, or has another suffix.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise TableError(f"{path} must end in {' or '.join(FORMATS)} to say its format.")
+    if not path.is_file():
+        raise TableError(f"{path} {'is no file' if path.exists() else 'does not exist'}.")
+    with _reading(path):
+        return pd.read_csv(path, low_memory=False) if _is_csv(path) else pd.read_parquet(path)
+
+
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a table, whole or not at all.
 

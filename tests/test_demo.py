@@ -102,7 +102,7 @@ def test_time_lines_are_in_degrees_under_labels_that_say_the_sign() -> None:
 
 @pytest.mark.parametrize("tables", [1, 3, 5])
 def test_no_label_is_cut_off_or_lies_on_another(tables: int) -> None:
-    figure = plot_time_lines(some_poses(*[[-60.0, 123.4]] * tables))
+    figure = plot_time_lines(some_poses(*[[-60.0, 61.7]] * tables))
     figure.draw_without_rendering()
     page = figure.bbox
     texts = [

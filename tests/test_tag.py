@@ -119,11 +119,15 @@ def test_the_unit_of_the_tag_is_the_unit_of_the_place():
     assert same["X"].item() == pytest.approx(2 * INTER_OCULAR_UNITS)
 
 
-def test_pictures_refuse_to_mix_conventions(table, pose):
-    plot_time_lines({"a": pose, "b": pose})
+def test_pictures_go_by_the_tag_and_refuse_to_be_told_otherwise(pose):
     other = convert_pose(pose, "feat", "300w-lp")
+    plots = plot_time_lines({"a": pose, "b": other}).axes
+    for ours, theirs in (plots[:2], plots[2:4], plots[4:]):
+        np.testing.assert_allclose(
+            theirs.lines[-1].get_ydata(), ours.lines[-1].get_ydata(), atol=1e-3
+        )
     with pytest.raises(ConventionError, match=r"of b are in convention '300w-lp'"):
-        plot_time_lines({"a": pose, "b": other})
+        plot_time_lines({"a": pose, "b": other}, convention="feat")
 
 
 def tagged_table(table: pd.DataFrame, pose: pd.DataFrame, path: Path) -> Path:

@@ -23,6 +23,8 @@ class _Commands(TyperGroup):
             raise typer.Exit(_exit_status(error)) from error
 
 
+Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
+
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
@@ -35,7 +37,7 @@ app = typer.Typer(
 def _exit_status(error: Exception) -> int:
     """2 where other input or options would help, 1 where the machine or the package failed."""
     is_input = isinstance(error, ValueError | TableError | UnknownBackendError)
-    numbers = {getattr(e, "errno", None) for e in (error, error.__cause__)}
+    numbers = {e.errno for e in (error, error.__cause__) if isinstance(e, OSError)}
     return 2 if is_input and numbers <= {None, errno.ENOENT} else 1
 
 

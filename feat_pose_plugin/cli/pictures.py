@@ -7,7 +7,95 @@ from typing import Annotated
 
 import typer
 
-from feat_pose_plugin.cli.application import app
+from feat_pose_plugin.cli.application import Force, app
+
+_Convention = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CONVENTION",
+        help="What the pose columns are in. By default what a Parquet file says, or else feat.",
+        show_default=False,
+    ),
+]
+
+
+@app.command()
+def plot(
+    tables: Annotated[
+        list[Path],
+        typer.Argument(metavar="TABLE...", help="Tables with pose columns, .csv or .parquet."),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT", help="A .png, .pdf or .svg file.")
+    ],
+    orientation: Annotated[
+        bool,
+        typer.Option(
+            "--orientation", help="Where heads point: the density of rows over yaw and pitch."
+        ),
+    ] = False,
+    convention: _Convention = None,
+    force: Force = False,
+) -> None:
+    """Draw pitch, yaw and roll over time, in degrees, and X, Y, Z if they are known.
+
+    Spans without a pose are shaded, rows with PoseFlags are marked.
+    """
+    from feat_pose_plugin.outputs import refuse_existing
+    from feat_pose_plugin.plotting import plot_orientation, plot_time_lines, save_figure
+    from feat_pose_plugin.tables import read_table
+
+    if not force:
+        refuse_existing([(table, output) for table in tables])
+    names = [table.name for table in tables]
+    titles = names if len({*names}) == len(names) else [str(table) for table in tables]
+    titled = {title: read_table(table) for title, table in zip(titles, tables, strict=True)}
+    draw = plot_orientation if orientation else plot_time_lines
+    save_figure(draw(titled, convention=convention), output)
+    typer.echo(f"wrote {output}")
+
+
+@app.command()
+def overlay(
+    source: Annotated[Path, typer.Argument(metavar="VIDEO|IMAGE", help="What the table is about.")],
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TABLE", help="Its pose and its landmarks or face boxes, .csv or .parquet."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="OUT", help="A video, .mp4; or a picture, .png."),
+    ],
+    convention: _Convention = None,
+    force: Force = False,
+) -> None:
+    """Draw the heads of a table on its video or photograph.
+
+    Red points to the subject's left, green up, blue where the face points.
+    """
+    from tqdm import tqdm
+
+    from feat_pose_plugin.outputs import refuse_existing
+    from feat_pose_plugin.overlay import PICTURE_FORMATS, overlay_picture, overlay_video
+    from feat_pose_plugin.tables import read_table
+
+    if not force:
+        refuse_existing([(source, output)])
+    poses = read_table(table)
+    if source.suffix.lower() in PICTURE_FORMATS:
+        overlay_picture(source, poses, output, convention=convention)
+        typer.echo(f"wrote {output}")
+        return
+    with tqdm(unit="frame", disable=None) as bar:  # None: on a terminal only
+
+        def show(frames: int | None) -> None:
+            bar.total = frames
+            bar.update()
+
+        count = overlay_video(source, poses, output, convention=convention, progress=show)
+    typer.echo(f"wrote {output}: {count} frames")
 
 
 @app.command()

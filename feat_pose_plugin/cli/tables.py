@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from feat_pose_plugin.cli.application import app
+from feat_pose_plugin.cli.application import Force, app
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -25,7 +25,6 @@ _Output = Annotated[
         help="For one table a .csv or .parquet file; otherwise an existing folder.",
     ),
 ]
-_Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
 
 
 @app.command()
@@ -179,7 +178,7 @@ def convert(
             show_default=False,
         ),
     ] = None,
-    force: _Force = False,
+    force: Force = False,
 ) -> None:
     """Convert the pose columns of tables to another convention.
 
