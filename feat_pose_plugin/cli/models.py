@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from feat_pose_plugin.cli.application import app
+from feat_pose_plugin.cli.application import Force, app
 
 if TYPE_CHECKING:
     from feat_pose_plugin.landmarks import LandmarkType
@@ -59,7 +59,7 @@ def export(
         ),
     ] = "2d",
     convention: Annotated[str, typer.Option(help="What the output means.")] = "feat",
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    force: Force = False,
 ) -> None:
     """Write a network as an ONNX graph, from landmarks in pixels to angles."""
     from feat_pose_plugin.export import export_onnx
