@@ -1,4 +1,4 @@
-"""Commands about the pose models on this machine."""
+"""Commands about what is on this machine."""
 
 from __future__ import annotations
 
@@ -39,3 +39,17 @@ def models() -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for *cells, last in rows:
         typer.echo("  ".join(map(str.ljust, cells, widths)) + "  " + last)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is here and what is missing, for an issue.
+
+    Versions, extras, weights with their hash, and whether poses can be estimated. Nothing is
+    downloaded. Exit status 0 if they can, 1 otherwise.
+    """
+    from feat_pose_plugin.doctor import examine
+
+    text, able = examine()
+    typer.echo(text)
+    raise typer.Exit(0 if able else 1)
