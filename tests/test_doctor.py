@@ -78,7 +78,7 @@ def test_it_says_what_is_here(no_official_weights: None, tmp_path: Path) -> None
     assert said["estimates"].startswith("yes")
 
 
-@pytest.mark.parametrize("module", ["torch", "pandas", "safetensors"])
+@pytest.mark.parametrize("module", ["torch", "safetensors"])
 def test_a_package_that_cannot_be_imported(module: str, tmp_path: Path) -> None:
     said, status = doctor(tmp_path, blocked(module))
     assert status == 1
@@ -124,13 +124,11 @@ def test_official_weights_that_are_broken(tmp_path: Path) -> None:
     assert said["official weights"].startswith(f"no, WeightsError: {path}")
 
 
-@pytest.mark.parametrize("damage", ["cut off", "other weights", "gone"])
+@pytest.mark.parametrize("damage", ["other weights", "gone"])
 def test_bundled_weights_that_are_not_what_they_should_be(damage: str, tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "feat_pose_plugin")
     path = tmp_path / "feat_pose_plugin" / "weights" / "pose_mlp_synth_3d.safetensors"
-    if damage == "cut off":
-        path.write_bytes(path.read_bytes()[:-10])
-    elif damage == "other weights":
+    if damage == "other weights":
         shutil.copy(bundled_path("pose_mlp_synth_2d"), path)
     else:
         path.unlink()

@@ -15,7 +15,7 @@ import feat
 import numpy as np
 import pandas as pd
 import pytest
-from documents import DATA, PAGES, RUN, blocks
+from documents import DATA, PAGES, ROOT, RUN, blocks
 from feat.face_detectors.Retinaface.Retinaface_test import Retinaface
 from feat_models import WARNINGS_OF_FEAT
 
@@ -165,3 +165,10 @@ def test_few_blocks_are_not_run():
     ]
     print("\n".join(left_out))
     assert len(left_out) <= MOST_NOT_RUN
+
+
+def test_links_of_the_readme_lead_to_files():
+    text = PAGES["README.md"].read_text(encoding="utf-8")  # those of docs are checked by mkdocs
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
