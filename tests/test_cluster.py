@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -28,7 +27,6 @@ from feat_pose_plugin.landmarks import landmark_columns
 from feat_pose_plugin.manifest import MANIFEST
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE
 
-PAGE = Path(__file__).parent.parent / "docs" / "cluster.md"
 COMMAND = Path(sys.executable).with_name("feat-pose")
 ANGLES = ["Pitch", "Roll", "Yaw"]
 
@@ -243,18 +241,3 @@ def test_without_dask_the_error_says_what_to_install(monkeypatch: pytest.MonkeyP
         cluster_executor("tcp://127.0.0.1:9"),
     ):
         raise AssertionError("connected")
-
-
-def test_the_page_runs_and_ends_without_a_word(tmp_path: Path) -> None:
-    local, slurm = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    compile(slurm, PAGE, "exec")  # SLURM is not here
-    script = tmp_path / "page.py"
-    script.write_text(local, encoding="utf-8")
-    result = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    clip = pd.read_csv(find_demo_tables()[0])
-    yaw = estimate_pose(clip, convention="300w-lp")["Yaw"].mean()
-    assert result.stderr == ""
-    assert float(result.stdout) == pytest.approx(yaw, abs=1e-4)
-    assert len(pd.read_parquet(tmp_path / "poses")) == len(clip)

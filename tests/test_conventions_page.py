@@ -1,20 +1,12 @@
-"""docs/conventions.md says what the code does, and its examples run."""
+"""docs/conventions.md says what the code does."""
 
 from __future__ import annotations
-
-import re
-import shlex
-import shutil
-from pathlib import Path
 
 import conventions_page
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
-from test_cli import feat_pose
-
-from feat_pose_plugin.demo import find_demo_tables
 
 WRITE = "`python tests/conventions_page.py` writes it anew"
 
@@ -55,25 +47,6 @@ def test_the_words_follow_the_code(column, words, monkeypatch):
     turn_of = conventions_page.turn_of
     monkeypatch.setattr(conventions_page, "turn_of", lambda *turn: -turn_of(*turn))
     assert conventions_page.where_to(column) not in (words, None)
-
-
-def test_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    _, clip, openface = find_demo_tables()
-    shutil.copy(clip, "clip.csv")
-    shutil.copy(openface, "openface.csv")
-    text = conventions_page.PAGE.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    names: dict[str, object] = {}
-    for language, code in blocks:
-        if language == "python":
-            exec(code, names)
-        else:
-            for line in code.splitlines():
-                result = feat_pose(*shlex.split(line)[1:])
-                assert result.exit_code == 0, result.output
-    assert "pose_Tz" in names["metric"]
-    assert (tmp_path / "openface_feat.csv").is_file()
 
 
 def test_what_is_said_of_py_feats_euler_angles():

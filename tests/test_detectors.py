@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 import time
 import warnings
 from collections.abc import Callable
@@ -23,7 +22,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from feat.face_detectors.Retinaface.Retinaface_test import Retinaface
 from feat.utils.io import read_feat
 from feat_models import WARNINGS_OF_FEAT, KnownFace, detect, feat_hub
 from scipy.spatial.transform import Rotation
@@ -54,7 +52,6 @@ mpl.use("Agg")
 
 pytestmark = WARNINGS_OF_FEAT
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "py-feat.md"
 ROTATION = ["Pitch", "Roll", "Yaw"]
 V1 = {"au_model": None, "emotion_model": None, "identity_model": None, "gaze_model": None}
 PATHS: dict[str, tuple[str, dict[str, object]]] = {
@@ -655,23 +652,3 @@ def test_supported_models_list_the_pose_models(name):
     theirs = FEATS[name].SUPPORTED_MODELS
     assert {**theirs, "facepose_model": None} == {**models, "facepose_model": None}
     assert json.loads(json.dumps(models)) == models
-
-
-def test_the_document_runs(hub, pictures, tmp_path, monkeypatch, capsys):
-    """With one known face in each frame."""
-    monkeypatch.chdir(tmp_path)
-    for name, file in (("photo.jpg", "single_face.jpg"), ("clip.mp4", "single_face.mp4")):
-        (tmp_path / name).symlink_to(pictures / file)
-    monkeypatch.setattr(
-        Retinaface, "forward", lambda self, frames: [[[200.0, 90, 330, 260, 0.9]]] * len(frames)
-    )
-    blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 5
-    names: dict = {}
-    for block in blocks:
-        exec(block, names)
-    assert "pose_mlp_synth 3d 286ded2193b2" in capsys.readouterr().out
-    assert names["degrees"].notna().all(axis=None)
-    np.testing.assert_allclose(names["again"][ROTATION], names["fex"][ROTATION], atol=1e-6)
-    assert feat.Detectorv1 is feat.detector.Detectorv1 is FEATS["Detectorv1"]
-    assert len(read_feat("clip.csv")) == 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import pickle
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from documents import python_blocks
 
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, Provenance, estimate_pose, get_pose_backend
 from feat_pose_plugin.backend import PoseBackend, WeightsFile
@@ -20,7 +20,6 @@ from feat_pose_plugin.errors import BackendError, DetectorError, WeightsNotFound
 from feat_pose_plugin.framework import Faces, with_pose_model
 from feat_pose_plugin.testing import FRAME_SIZE, project_face
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "frameworks.md"
 TURNS = torch.tensor([[0.0, 0, 0], [0.2, -0.3, 0.1], [-0.1, 0.2, 0.3]])
 
 
@@ -190,10 +189,10 @@ def test_a_detector_can_be_pickled(monkeypatch):
 
 
 def test_the_document_runs_and_feat_is_not_imported(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert blocks
+    code = python_blocks("frameworks.md")
+    assert code
     check = "import sys\nassert 'feat' not in sys.modules, 'feat is loaded'\n"
-    (tmp_path / "document.py").write_text("\n".join([*blocks, check]))
+    (tmp_path / "document.py").write_text("\n".join([*code, check]))
     result = subprocess.run(
         [sys.executable, "-W", "error", tmp_path / "document.py"], capture_output=True, text=True
     )

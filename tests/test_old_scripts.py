@@ -426,12 +426,3 @@ def test_successors_of_poses_are_pose_backends():
 def test_the_page_has_the_tables_of_today():
     page = old_scripts_page.PAGE.read_text(encoding="utf-8")
     assert page == old_scripts_page.page(), "run python tests/old_scripts_page.py"
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:face_model='retinaface' does not")
-def test_the_example_of_the_page_runs(files, monkeypatch, capsys):
-    text = old_scripts_page.PAGE.read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    monkeypatch.chdir(Path(files["image"]).parent)
-    exec(example, {})
-    assert "Pitch" in capsys.readouterr().out

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from documents import blocks, python_blocks
 
 from feat_pose_plugin import (
     PoseBackend,
@@ -21,7 +21,6 @@ from feat_pose_plugin import (
 from feat_pose_plugin.errors import BackendError, DuplicateBackendError, UnknownBackendError
 
 BUILT_IN = ("img2pose", "pose_mlp", "pose_mlp_synth", "pose_mlp_v2")
-DOCUMENT = Path(__file__).parent.parent / "docs" / "write-a-backend.md"
 
 
 class Still(PoseBackend):
@@ -167,14 +166,14 @@ def run_with(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_documented_entry_point_works_once_installed(tmp_path):
-    text = DOCUMENT.read_text(encoding="utf-8")
-    entries = tomllib.loads(re.search(r"```toml\n(.*?)```", text, re.DOTALL)[1])
+    page = "write-a-backend.md"
+    (entry_point,) = (block.code for block in blocks(page) if block.language == "toml")
+    entries = tomllib.loads(entry_point)
     ((name, value),) = entries["project"]["entry-points"]["feat_pose_plugin.backends"].items()
     install(tmp_path, "my-package", f"{name} = {value}")
     (tmp_path / "my_package").mkdir()
     (tmp_path / "my_package" / "__init__.py").touch()
-    backend = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
-    (tmp_path / "my_package" / "backend.py").write_text(backend)
+    (tmp_path / "my_package" / "backend.py").write_text(python_blocks(page)[0])
     script = f"""
 from feat_pose_plugin import available_pose_backends, get_pose_backend
 assert {name!r} in available_pose_backends()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from documents import python_blocks
 from torch import Tensor
 
 from feat_pose_plugin import PoseBackend, Provenance, get_pose_backend
@@ -20,30 +19,18 @@ from feat_pose_plugin.errors import BackendError
 from feat_pose_plugin.landmarks import usable_rows
 from feat_pose_plugin.testing import FACE_68, RULES, check_pose_backend, project_face
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "write-a-backend.md"
-PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-
 
 @pytest.fixture(scope="session")
 def example() -> PoseBackend:
     """The documented example backend."""
     names: dict[str, Callable[[], PoseBackend]] = {}
-    exec(PYTHON_BLOCKS[0], names)  # type: ignore[arg-type]
+    exec(python_blocks("write-a-backend.md")[0], names)  # type: ignore[arg-type]
     return names["WeakPerspective"]()
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_documented_example_follows_every_rule(rule, example):
     rule(example)
-
-
-def test_document_runs_from_top_to_bottom():
-    script = "\n".join(PYTHON_BLOCKS)
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.split()[:6] == ["Pitch", "Roll", "Yaw", "X", "Y", "Z"]
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -20,7 +20,12 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except (FeatPoseError, OSError) as error:
             typer.echo(f"Error: {error}", err=True)
+            if isinstance(error, RuntimeError):  # weights, backends, processes; not files
+                typer.echo("`feat-pose doctor` says what is here and what is missing.", err=True)
             raise typer.Exit(_exit_status(error)) from error
+        except Exception as error:
+            error.add_note("This is a defect. Report it with what `feat-pose doctor` prints.")
+            raise
 
 
 Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]

@@ -1,4 +1,4 @@
-"""Commands about the pose models on this machine."""
+"""Commands about what is on this machine."""
 
 from __future__ import annotations
 
@@ -70,3 +70,17 @@ def export(
     kind = cast("LandmarkType", landmark_type)  # checked by what reads it
     export_onnx(output, pose_model=model, landmark_type=kind, convention=convention)
     typer.echo(f"wrote {output}")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is here and what is missing, for an issue.
+
+    Versions, extras, weights with their hash, and whether poses can be estimated. Nothing is
+    downloaded. Exit status 0 if they can, 1 otherwise.
+    """
+    from feat_pose_plugin.doctor import examine
+
+    text, able = examine()
+    typer.echo(text)
+    raise typer.Exit(0 if able else 1)

@@ -1,0 +1,174 @@
+"""Every code block of README.md and docs/*.md runs, in the order of the page, as a reader would."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import feat
+import numpy as np
+import pandas as pd
+import pytest
+from documents import DATA, PAGES, ROOT, RUN, blocks
+from feat.face_detectors.Retinaface.Retinaface_test import Retinaface
+from feat_models import WARNINGS_OF_FEAT
+
+from feat_pose_plugin import Detectorv1, estimate_pose, registry, uninstall
+
+INPUTS = {
+    "clip.csv": "001.csv",
+    "clip.mp4": "single_face.mp4",
+    "openface.csv": "OpenFace_Test.csv",
+    "photo.jpg": "single_face.jpg",
+    "single_face.jpg": "single_face.jpg",
+    "study/001.csv": "001.csv",
+    "study/002.csv": "002.csv",
+}
+"""What a page may take for its reader's own, and which file of py-feat's stands for it here."""
+
+MOST_NOT_RUN = 12
+
+ANGLES = ["Pitch", "Roll", "Yaw"]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that ran.
+
+    Attributes:
+        names: What its Python has defined.
+        output: What it has printed.
+        folder: Where it ran.
+    """
+
+    names: dict[str, object]
+    output: str
+    folder: Path
+
+
+def _of_cluster(page: Page) -> None:
+    clip = pd.read_csv(page.folder / "clip.csv")
+    yaw = estimate_pose(clip, convention="300w-lp")["Yaw"].mean()
+    assert float(page.output.split()[0]) == pytest.approx(yaw, abs=1e-4)
+    assert len(pd.read_parquet(page.folder / "poses")) == len(clip)
+
+
+def _of_conventions(page: Page) -> None:
+    assert "pose_Tz" in page.names["metric"]
+    assert (page.folder / "openface_feat.csv").is_file()
+
+
+def _of_py_feat(page: Page) -> None:
+    assert "pose_mlp_synth 3d 286ded2193b2" in page.output
+    assert page.names["degrees"].notna().all(axis=None)
+    np.testing.assert_allclose(page.names["again"][ANGLES], page.names["fex"][ANGLES], atol=1e-6)
+    assert feat.Detectorv1 is not Detectorv1  # uninstalled
+    assert len(pd.read_csv(page.folder / "clip.csv")) == 3
+
+
+def _of_write_a_backend(page: Page) -> None:
+    assert page.output.split()[:6] == [*ANGLES, "X", "Y", "Z"]
+
+
+CHECKS: dict[str, Callable[[Page], None]] = {
+    "cluster.md": _of_cluster,
+    "conventions.md": _of_conventions,
+    "py-feat.md": _of_py_feat,
+    "write-a-backend.md": _of_write_a_backend,
+}
+"""What must have come out, besides that nothing failed."""
+
+
+@pytest.fixture
+def known_faces(hub, monkeypatch):
+    """py-feat's detectors with random weights, and a face in each frame."""
+    monkeypatch.setattr(
+        Retinaface, "forward", lambda self, frames: [[[200.0, 90, 330, 260, 0.9]]] * len(frames)
+    )
+
+
+def run(page: str, folder: Path) -> dict[str, object]:
+    """Run the blocks of a page; returns what its Python has defined."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in blocks(page):
+        where = f"{page}, line {block.line}"
+        if block.not_run is not None:
+            continue
+        if block.language == "python":
+            exec(compile("\n" * (block.line - 1) + block.code, PAGES[page], "exec"), names)
+        elif block.language == "bash":
+            result = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", block.code],
+                cwd=folder,
+                env=os.environ | {"PATH": path},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert result.returncode == 0, f"{where}: {result.stderr}"
+            print(result.stdout)
+    return names
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=WARNINGS_OF_FEAT, id=page) for page in PAGES]
+)
+@pytest.mark.filterwarnings(
+    "ignore:(au_model|facepose_model)=.* became:FutureWarning",  # what old-scripts.md is about
+    "ignore:face_model='retinaface' does not",
+)
+def test_page_runs(page, request, feat_folder, tmp_path, monkeypatch, capsys):
+    text = PAGES[page].read_text(encoding="utf-8")
+    if re.search(r"Detector(v1|v2)?\(", "".join(block.code for block in blocks(page))):
+        request.getfixturevalue("known_faces")
+    for name, file in INPUTS.items():
+        if re.search(rf"\b{name.partition('/')[0]}\b", text):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            shutil.copy(feat_folder / "tests" / "data" / file, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_targets", dict(registry._targets))
+    try:
+        names = run(page, tmp_path)
+    finally:
+        uninstall()
+    CHECKS.get(page, lambda page: None)(Page(names, capsys.readouterr().out, tmp_path))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_run_or_says_why_not(page):
+    text = PAGES[page].read_text(encoding="utf-8")
+    found = blocks(page)
+    assert len(re.findall(r"^ *(```|~~~)", text, re.MULTILINE)) == 2 * len(found)
+    marks = re.findall(r"^<!-- not run", text, re.MULTILINE)
+    assert len(marks) == sum(block.not_run is not None for block in found)
+    for block in found:
+        where = f"{page}, line {block.line}"
+        known = block.language in (*RUN, *DATA)
+        assert known or block.not_run, f"{where}: {block.language!r} cannot be run"
+        if block.language == "python":
+            compile(block.code, where, "exec")
+
+
+def test_few_blocks_are_not_run():
+    left_out = [
+        f"{page}, line {block.line}: {block.not_run}"
+        for page in PAGES
+        for block in blocks(page)
+        if block.not_run is not None
+    ]
+    print("\n".join(left_out))
+    assert len(left_out) <= MOST_NOT_RUN
+
+
+def test_links_of_the_readme_lead_to_files():
+    text = PAGES["README.md"].read_text(encoding="utf-8")  # those of docs are checked by mkdocs
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
