@@ -171,6 +171,37 @@ def plot_orientation(
     return figure
 
 
+def plot_distributions(table: pd.DataFrame, *, convention: str | None = None) -> Figure:
+    """How often each angle is what: histograms of pitch, yaw and roll.
+
+    Args:
+        table: Any number of rows.
+        convention: What untagged pose columns are in; ``feat`` if None.
+
+    Returns:
+        A figure with a plot for each angle, in degrees; all have the same axes. The median is
+        marked.
+
+    Raises:
+        ConventionError: See :func:`in_feat`.
+    """
+    degrees = np.rad2deg(in_feat(table, convention)[[*ANGLE_LABELS]].dropna().to_numpy())
+    most = np.abs(degrees).max(initial=_LIMIT_STEP_DEG)
+    edges = np.linspace(-most, most, _CELLS + 1)
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    plots = figure.subplots(1, len(ANGLE_LABELS), sharex=True, sharey=True)
+    for plot, label, values in zip(plots, ANGLE_LABELS.values(), degrees.T, strict=True):
+        plot.hist(values, bins=edges, color="C0")
+        plot.axvline(0, color="0.8", linewidth=1, zorder=0)
+        if len(values):
+            plot.axvline(np.median(values), color="black", linewidth=1, linestyle="--")
+        plot.set_xlabel(label)
+        plot.yaxis.set_major_locator(MaxNLocator(integer=True))
+        plot.yaxis.set_major_formatter("{x:,.0f}")
+    plots[0].set_ylabel("rows")
+    return figure
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure to a file.
 
