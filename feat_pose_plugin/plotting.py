@@ -100,14 +100,16 @@ def plot_time_lines(
     plots = figure.subplots(len(labels), len(poses), sharex="col", sharey="row", squeeze=False)
     legend: dict[str, Artist] = {}
     for column, (title, pose) in zip(plots.T, poses.items(), strict=True):
-        column[0].set_title(title)
+        column[0].set_title(title, parse_math=False)  # a $ in a name is a $
         legend |= _draw_time_lines(dict(zip(labels, column, strict=True)), titled[title], pose)
     for plot, label in zip(plots[:, 0], labels.values(), strict=True):
         plot.set_ylabel(label)
     if legend:
-        figure.legend(
+        explained = figure.legend(
             legend.values(), legend.keys(), loc="outside lower center", ncols=6, frameon=False
         )
+        for text in explained.get_texts():
+            text.set_parse_math(False)
     figure.align_ylabels()
     return figure
 
@@ -158,8 +160,8 @@ def plot_orientation(
         plot.axhline(0, color="0.6", linewidth=1)
         plot.axvline(0, color="0.6", linewidth=1)
         rows = f"{len(deg):,} {'row' if len(deg) == 1 else 'rows'} with a pose"
+        plot.set_title(f"{title}: {rows}" if title else rows, parse_math=False)
         plot.set(
-            title=f"{title}: {rows}" if title else rows,
             xlabel=ANGLE_LABELS["Yaw"].replace("\n", ", "),
             aspect="equal",
             xlim=(-limit, limit),

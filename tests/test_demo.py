@@ -117,11 +117,3 @@ def test_no_label_is_cut_off_or_lies_on_another(tables: int) -> None:
         assert page.y0 <= box.y0 < box.y1 <= page.y1
     for i, box in enumerate(texts):
         assert not any(box.overlaps(other) for other in texts[i + 1 :])
-
-
-def test_plotting_leaves_pyplot_alone() -> None:
-    import matplotlib.pyplot as plt
-
-    before = plt.get_fignums()
-    plot_time_lines(some_poses([1, 2]))
-    assert plt.get_fignums() == before

@@ -22,6 +22,8 @@ HEAVY = {
     "huggingface_hub",
     "scipy",
     "dask",
+    "av",
+    "PIL",
 }
 ROOT = Path(__file__).parent.parent
 
@@ -42,6 +44,8 @@ def modules_loaded_by(code: str) -> set[str]:
         "from feat_pose_plugin.cli import app; app(['--help'])",
         "from feat_pose_plugin.cli import app; app(['estimate', '--help'])",
         "from feat_pose_plugin.cli import app; app(['convert', '--help'])",
+        "from feat_pose_plugin.cli import app; app(['plot', '--help'])",
+        "from feat_pose_plugin.cli import app; app(['overlay', '--help'])",
     ],
 )
 def test_light_imports_load_nothing_heavy(code: str) -> None:

@@ -13,7 +13,7 @@ _Convention = Annotated[
     str | None,
     typer.Option(
         metavar="CONVENTION",
-        help="What the pose columns are in. By default what a Parquet file says, or else feat.",
+        help="What the pose columns are in. By default what a Parquet file says, or 'feat'.",
         show_default=False,
     ),
 ]
