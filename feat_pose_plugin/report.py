@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 
 _READ = {*POSE_COLUMNS, *QUALITY_COLUMNS, "frame", "input", "Identity"}
 _ANGLES = [*ANGLE_LABELS]
+_OPTIONS = (
+    *("convention", "landmark_type", "rotation_frame", "translation"),
+    *("focal_length", "principal_point", "inter_ocular_mm"),
+)
+_MADE_BY = {"version", "model", "weights", "quality", "frame_size", *_OPTIONS}
 _DEGREES = 180 / math.pi
 _MOST_FILES = 4  # whose time lines are drawn
 _WORST = 12
@@ -84,7 +89,7 @@ def write_report(
         ConventionError: Nobody says which convention the pose is in, or two say different ones; or
             there is no pose in it.
         PictureError: The video cannot be read, or the table is not about it.
-        FrameSizeError: The table is about frames of another size than the video's.
+        FeatPoseError: With a video, as :func:`~feat_pose_plugin.overlay.draw_poses`.
     """
     rows = read_table(table, None if video else _READ.intersection)
     sha256 = sha256_of(table)
@@ -129,6 +134,8 @@ def _find_entry(table: Path, sha256: str) -> tuple[Entry | None, str]:
         return None, f"no {MANIFEST} beside the table lists it"
     if entry.output_sha256 != sha256:
         return None, f"the table is not as {MANIFEST} beside it lists it"
+    if not entry.made_by.keys() >= _MADE_BY:
+        return None, f"{MANIFEST} beside the table was written by another version"
     return entry, ""
 
 
@@ -214,14 +221,13 @@ def _draw_time_lines(rows: pd.DataFrame) -> list[tuple[str, str]]:
 def _find_doubts(rows: pd.DataFrame, pose: pd.DataFrame, video: Path | None) -> list[_Doubt]:
     """The rows most in doubt, the worst first."""
     rows = rows.reset_index(drop=True)
-    pose = pose.set_axis(rows.index)
     about = rows if video is None else rows_about(video, rows)
     worst = _worst_first(about)[:_WORST]
     frames = frame_numbers(rows)
     files, residual, flags = (
         find_column(rows, name) for name in ("input", RESIDUAL_COLUMN, FLAGS_COLUMN)
     )
-    degrees = np.rad2deg(pose[_ANGLES].to_numpy()).tolist()
+    degrees = np.rad2deg(pose[_ANGLES].iloc[worst].to_numpy()).tolist()
     numbers = np.arange(len(rows)) if frames is None else frames.astype(int)
     pictures = {} if video is None else _thumbnails(video, about, numbers, worst)
     return [
@@ -229,12 +235,12 @@ def _find_doubts(rows: pd.DataFrame, pose: pd.DataFrame, video: Path | None) -> 
             file=None if files is None else str(files[row]),
             frame=None if frames is None else int(numbers[row]),
             row=row,
-            angles=dict(zip(_ANGLES, degrees[row], strict=True)),
+            angles=dict(zip(_ANGLES, of_row, strict=True)),
             residual=None if residual is None else float(residual[row]),
             flags="" if flags is None or pd.isna(flags[row]) else str(flags[row]),
             thumbnail=pictures.get(int(numbers[row])),
         )
-        for row in worst
+        for row, of_row in zip(worst, degrees, strict=True)
     ]
 
 
@@ -242,7 +248,7 @@ def _worst_first(rows: pd.DataFrame) -> list[int]:
     """Labels of rows: by their residual, or those that are flagged."""
     residual, flags = (find_column(rows, name) for name in (RESIDUAL_COLUMN, FLAGS_COLUMN))
     if residual is not None:
-        worst = residual.dropna().nlargest(_WORST).index
+        worst = pd.to_numeric(residual, errors="coerce").dropna().nlargest(_WORST).index
     elif flags is not None:
         worst = rows.index[_is_flagged(flags)]
     else:
@@ -291,10 +297,7 @@ def _commands(
         made_by = entry.made_by
         estimate: list[object] = ["estimate", entry.input, "-o", table.parent]
         estimate += ["--model", made_by["model"]]
-        for option in (
-            *("convention", "landmark_type", "rotation_frame", "translation"),
-            *("focal_length", "principal_point", "inter_ocular_mm"),
-        ):
+        for option in _OPTIONS:
             value = made_by[option]
             if value is not None:
                 values = value if isinstance(value, list) else [value]

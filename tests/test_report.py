@@ -37,6 +37,8 @@ FLAGS = {
 }
 HOSTILE = "<img src=x onerror=alert(1)> & $\\frac{\"'.parquet"
 
+PAGE = Path(__file__).parent.parent / "docs" / "report.md"
+
 Open = Callable[..., Page]
 
 
@@ -171,6 +173,26 @@ def test_a_table_that_was_changed_is_not_what_the_manifest_lists(tmp_path):
     text = page.read_text(encoding="utf-8")
     assert f"the table is not as {MANIFEST} beside it lists it" in text
     assert "pose_mlp_synth" not in text
+
+
+def test_a_manifest_of_another_version_says_nothing(tmp_path):
+    assert feat_pose("estimate", find_demo_tables()[0], "-o", tmp_path).exit_code == 0
+    manifest, page = tmp_path / MANIFEST, tmp_path / "report.html"
+    listed = manifest.read_text(encoding="utf-8")
+    manifest.write_text(listed.replace('"translation"', '"place"'), encoding="utf-8")
+    write_report(tmp_path / "001.csv", page, convention="feat")
+    assert "was written by another version" in page.read_text(encoding="utf-8")
+
+
+def test_the_docs_run(tmp_path, monkeypatch, open_page):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(find_demo_tables()[0], "clip.csv")
+    Path("posed").mkdir()
+    for command in re.findall(r"^feat-pose (.*)$", PAGE.read_text("utf-8"), re.MULTILINE):
+        assert feat_pose(*command.split()).exit_code == 0
+    headings = open_page(tmp_path / "report.html").locator("h2").all_inner_texts()
+    described = re.findall(r"^\| ([A-Z][^|]*?) \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert headings == described
 
 
 def test_names_and_cells_are_text_and_nothing_else(faces, tmp_path, open_page):
