@@ -145,7 +145,7 @@ def overlay_picture(
             image = np.asarray(file.convert("RGB"))
     except (OSError, ValueError) as error:
         raise PictureError(f"{source} cannot be read as a picture: {error}.") from error
-    drawn = draw_poses(image, _rows_about(source, table), convention=convention)
+    drawn = draw_poses(image, rows_about(source, table), convention=convention)
     with writing(target), write_whole(target) as part:
         Image.fromarray(drawn).save(part)
 
@@ -181,7 +181,7 @@ def overlay_video(
         TableError: The target cannot be written.
         FeatPoseError: As :func:`draw_poses`.
     """
-    table = _rows_about(source, table)
+    table = rows_about(source, table)
     numbers = frame_numbers(table)
     numbers = np.arange(len(table), dtype=np.float64) if numbers is None else numbers
     frames, step = np.unique(numbers), usual_step(numbers)
@@ -218,7 +218,7 @@ def _require_picture(image: object) -> None:
     raise PictureError(f"a picture must be a uint8 array [H, W, 3], RGB, got {found}.")
 
 
-def _rows_about(source: Path, table: pd.DataFrame) -> pd.DataFrame:
+def rows_about(source: Path, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of one file, of a table that is about several."""
     inputs = find_column(table, "input")
     if inputs is None or inputs.nunique() < 2:

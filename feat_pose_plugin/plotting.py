@@ -100,14 +100,16 @@ def plot_time_lines(
     plots = figure.subplots(len(labels), len(poses), sharex="col", sharey="row", squeeze=False)
     legend: dict[str, Artist] = {}
     for column, (title, pose) in zip(plots.T, poses.items(), strict=True):
-        column[0].set_title(title)
+        column[0].set_title(title, parse_math=False)  # a $ in a name is a $
         legend |= _draw_time_lines(dict(zip(labels, column, strict=True)), titled[title], pose)
     for plot, label in zip(plots[:, 0], labels.values(), strict=True):
         plot.set_ylabel(label)
     if legend:
-        figure.legend(
+        explained = figure.legend(
             legend.values(), legend.keys(), loc="outside lower center", ncols=6, frameon=False
         )
+        for text in explained.get_texts():
+            text.set_parse_math(False)
     figure.align_ylabels()
     return figure
 
@@ -158,8 +160,8 @@ def plot_orientation(
         plot.axhline(0, color="0.6", linewidth=1)
         plot.axvline(0, color="0.6", linewidth=1)
         rows = f"{len(deg):,} {'row' if len(deg) == 1 else 'rows'} with a pose"
+        plot.set_title(f"{title}: {rows}" if title else rows, parse_math=False)
         plot.set(
-            title=f"{title}: {rows}" if title else rows,
             xlabel=ANGLE_LABELS["Yaw"].replace("\n", ", "),
             aspect="equal",
             xlim=(-limit, limit),
@@ -168,6 +170,37 @@ def plot_orientation(
         whole = MaxNLocator(integer=True)
         figure.colorbar(cells, ax=plot, label=f"rows in {cell} x {cell} deg", ticks=whole)
     plots[0].set_ylabel(ANGLE_LABELS["Pitch"].replace("\n", ", "))
+    return figure
+
+
+def plot_distributions(table: pd.DataFrame, *, convention: str | None = None) -> Figure:
+    """How often each angle is what: histograms of pitch, yaw and roll.
+
+    Args:
+        table: Any number of rows.
+        convention: What untagged pose columns are in; ``feat`` if None.
+
+    Returns:
+        A figure with a plot for each angle, in degrees; all have the same axes. The median is
+        marked.
+
+    Raises:
+        ConventionError: See :func:`in_feat`.
+    """
+    degrees = np.rad2deg(in_feat(table, convention)[[*ANGLE_LABELS]].dropna().to_numpy())
+    most = np.abs(degrees).max(initial=_LIMIT_STEP_DEG)
+    edges = np.linspace(-most, most, _CELLS + 1)
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    plots = figure.subplots(1, len(ANGLE_LABELS), sharex=True, sharey=True)
+    for plot, label, values in zip(plots, ANGLE_LABELS.values(), degrees.T, strict=True):
+        plot.hist(values, bins=edges, color="C0")
+        plot.axvline(0, color="0.8", linewidth=1, zorder=0)
+        if len(values):
+            plot.axvline(np.median(values), color="black", linewidth=1, linestyle="--")
+        plot.set_xlabel(label)
+        plot.yaxis.set_major_locator(MaxNLocator(integer=True))
+        plot.yaxis.set_major_formatter("{x:,.0f}")
+    plots[0].set_ylabel("rows")
     return figure
 
 

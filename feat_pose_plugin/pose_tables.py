@@ -15,11 +15,12 @@ from feat_pose_plugin.files import place_part
 from feat_pose_plugin.landmarks import find_landmark_columns
 from feat_pose_plugin.tables import Progress, stream_part, stream_table, writing
 
-_POSE_COLUMNS = {
+POSE_COLUMNS = {
     name
     for convention in CONVENTIONS.values()
     for name in (*convention.columns, *convention.table_names.values())
 }
+"""What the columns of a pose are called, in any convention."""
 
 
 class PoseTable(NamedTuple):
@@ -122,7 +123,7 @@ def convert_table(
         source,
         target,
         lambda pose: convert_pose(pose, here, there, inter_ocular_mm=inter_ocular_mm),
-        reads=_POSE_COLUMNS.intersection,
+        reads=POSE_COLUMNS.intersection,
         keep_read=False,
         progress=progress,
     )

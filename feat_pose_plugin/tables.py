@@ -130,14 +130,16 @@ def stream_part(
     return part, written
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, reads: Reads | None = None) -> pd.DataFrame:
     """Read a table into memory.
 
     Args:
         path: CSV or Parquet, by suffix.
+        reads: Is given the names of the table's columns, without spaces around them; returns those
+            that are wanted, by default all. Of the others nothing is kept.
 
     Returns:
-        All rows and columns; ``attrs`` of a Parquet file.
+        All rows, columns under their names in the file; ``attrs`` of a Parquet file.
 
     Raises:
         TableError: The file does not exist, cannot be read, or has another suffix.
@@ -147,7 +149,18 @@ def read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise TableError(f"{path} {'is no file' if path.exists() else 'does not exist'}.")
     with _reading(path):
-        return pd.read_csv(path, low_memory=False) if _is_csv(path) else pd.read_parquet(path)
+        if _is_csv(path):
+            names = [str(name) for name in pd.read_csv(path, nrows=0, index_col=False).columns]
+        else:
+            names = pq.read_schema(path).names
+        wanted = names
+        if reads is not None:
+            plain = set(reads([name.strip() for name in names]))
+            wanted = [name for name in names if name.strip() in plain]
+        if not _is_csv(path):
+            return pd.read_parquet(path, columns=wanted)
+        parts = pd.read_csv(path, usecols=wanted, chunksize=_BATCH_ROWS, low_memory=False)
+        return pd.concat(parts)
 
 
 def write_table(table: pa.Table, path: Path) -> None:

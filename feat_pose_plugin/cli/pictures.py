@@ -116,3 +116,35 @@ def demo(
     typer.echo(describe_demo(poses))
     for path in written:
         typer.echo(f"wrote {path}")
+
+
+@app.command()
+def report(
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="A table with pose columns, .csv or .parquet.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="A .html file.")],
+    convention: Annotated[
+        str | None,
+        typer.Option(
+            help="What the pose columns are in. By default what the table says, or feat-pose.json "
+            "beside it.",
+            show_default=False,
+        ),
+    ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="VIDEO", help="What the table is about, for pictures of the rows in doubt."
+        ),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write one page about a table: weights, counts, distributions, time lines, rows in doubt."""
+    from feat_pose_plugin.outputs import refuse_existing
+    from feat_pose_plugin.report import write_report
+
+    if not force:
+        refuse_existing([(table, output)])
+    write_report(table, output, convention=convention, video=video)
+    typer.echo(f"wrote {output}")
