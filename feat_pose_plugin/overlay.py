@@ -252,7 +252,7 @@ def _find_heads(table: pd.DataFrame, size: tuple[int, int], convention: str | No
         return rotation if turned else line_of_sight(seen_at, camera) @ rotation
 
     device = torch.device("cpu")
-    face = load_reference_face("3d", device).expand(len(plain), -1, -1)
+    face = load_reference_face("2d", device).expand(len(plain), -1, -1)
     if "x_0" in plain or "mesh_x_0" in plain:
         landmarks = read_landmarks(plain)
         rotation = to_camera(landmarks.points.mean(dim=1))
