@@ -174,7 +174,8 @@ class _Answers:
         numeric = [_numbers(c) if _is_text(c.type) else c for c in columns.columns]
         frame = pa.Table.from_arrays(numeric, columns.column_names).to_pandas()
         frame.index = pd.RangeIndex(self._row, self._row + len(frame))
-        frame.attrs = parquet_attrs(columns.schema.metadata)
+        with _reading(self._source):
+            frame.attrs = parquet_attrs(columns.schema.metadata)
         self._row += len(frame)
         with _naming(self._source):
             block = self._function(frame)
