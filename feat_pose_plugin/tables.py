@@ -171,10 +171,10 @@ class _Answers:
         self._row = 0
 
     def __call__(self, columns: pa.Table) -> pa.Table:
-        numeric = [_numbers(c) if _is_text(c.type) else c for c in columns.columns]
-        frame = pa.Table.from_arrays(numeric, columns.column_names).to_pandas()
-        frame.index = pd.RangeIndex(self._row, self._row + len(frame))
         with _reading(self._source):
+            numeric = [_numbers(c) if _is_text(c.type) else c for c in columns.columns]
+            frame = pa.Table.from_arrays(numeric, columns.column_names).to_pandas()
+            frame.index = pd.RangeIndex(self._row, self._row + len(frame))
             frame.attrs = parquet_attrs(columns.schema.metadata)
         self._row += len(frame)
         with _naming(self._source):
@@ -320,9 +320,13 @@ def _read_parquet(source: Path) -> Iterator[_Step[pa.Table]]:
         batch_rows = min(_BATCH_ROWS, max(_BATCH_BYTES // max(row_bytes, 1), 1))
         if not rows:
             yield file.schema_arrow.empty_table(), 0, 0.0
+        read = 0
         for batch in file.iter_batches(batch_rows):
             table = pa.Table.from_batches([batch], file.schema_arrow)
-            yield table, len(table), size * len(table) / rows
+            yield table, len(table), size * len(table) / max(rows, 1)
+            read += len(table)
+        if read != rows:
+            raise ValueError(f"it holds {read} rows, and says {rows}")
 
 
 def _as_text(tables: Iterator[_Step[pa.Table]]) -> Iterator[_Step[bytes]]:

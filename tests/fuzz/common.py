@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -34,7 +36,7 @@ def known_pose(landmark_type: str = "auto") -> np.ndarray:
 def check_pose(pose: pd.DataFrame, rows: int, clean: list[int], known: np.ndarray) -> None:
     """Rows are all there, sound ones have the pose of the face, and no row has half a pose."""
     assert len(pose) == rows, f"{len(pose)} rows of {rows}"
-    values = pose.to_numpy(np.float32)[:, :6]
+    values = pose.iloc[:, :6].to_numpy(np.float32)
     angles = values[:, :3]
     missing = np.isnan(angles)
     assert (missing.all(axis=1) == missing.any(axis=1)).all(), "half a pose"
@@ -48,9 +50,6 @@ def check_pose(pose: pd.DataFrame, rows: int, clean: list[int], known: np.ndarra
 def scratch() -> Path:
     """A folder in memory that is gone with this process."""
     shm = Path("/dev/shm")
-    folder = tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None)
-    _kept.append(folder)
-    return Path(folder.name)
-
-
-_kept: list[tempfile.TemporaryDirectory[str]] = []
+    folder = tempfile.mkdtemp(dir=shm if shm.is_dir() else None)
+    atexit.register(shutil.rmtree, folder)
+    return Path(folder)

@@ -10,6 +10,7 @@ import argparse
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import atheris
@@ -31,6 +32,7 @@ def main() -> None:
     if given.input is not None:
         target(given.input.read_bytes())
         return
+    warnings.simplefilter("error")
     count, start = 0, time.monotonic()
 
     def counted(data: bytes) -> None:
