@@ -194,8 +194,8 @@ def _tensor_from_array(array: NDArray[np.generic]) -> Tensor:
     with np.errstate(over="ignore"):  # beyond float32 is infinity, and so NaN in the pose
         if isinstance(array, np.ma.MaskedArray):
             array = np.ma.filled(array.astype(np.float32), np.nan)
-        # Torch wants memory that may be written to, and warns of any other.
-        return torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
+        # A copy: torch takes neither memory that nobody may write to nor negative strides.
+        return torch.from_numpy(np.array(array, np.float32, order="C"))
 
 
 def _points_from_tensor(tensor: Tensor) -> tuple[Tensor, bool]:

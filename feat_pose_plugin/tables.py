@@ -313,7 +313,12 @@ def _read_csv(source: Path) -> Iterator[_Step[pa.Table]]:
 
 def _read_parquet(source: Path) -> Iterator[_Step[pa.Table]]:
     # Not pre-buffered: a row group may be larger than the memory.
-    with _reading(source), pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 16) as file:
+    with (
+        _reading(source),
+        pq.ParquetFile(
+            source, pre_buffer=False, buffer_size=1 << 16, page_checksum_verification=True
+        ) as file,
+    ):
         size, rows = source.stat().st_size, file.metadata.num_rows
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
         row_bytes = sum(group.total_byte_size for group in groups) // max(rows, 1)
@@ -360,7 +365,7 @@ def _write_csv(texts: Iterator[bytes], part: Path) -> None:
 def _write_parquet(tables: Iterator[pa.Table], part: Path) -> None:
     groups = _row_groups(tables)
     first = next(groups)
-    with pq.ParquetWriter(part, first.schema) as writer:
+    with pq.ParquetWriter(part, first.schema, write_page_checksum=True) as writer:
         for table in chain([first], groups):
             writer.write_table(table)
 

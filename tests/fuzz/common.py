@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -48,8 +46,6 @@ def check_pose(pose: pd.DataFrame, rows: int, clean: list[int], known: np.ndarra
 
 @cache
 def scratch() -> Path:
-    """A folder in memory that is gone with this process."""
+    """A folder, in memory where there is one. Whoever runs the targets removes it."""
     shm = Path("/dev/shm")
-    folder = tempfile.mkdtemp(dir=shm if shm.is_dir() else None)
-    atexit.register(shutil.rmtree, folder)
-    return Path(folder)
+    return Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))

@@ -59,7 +59,7 @@ def frames(data: bytes) -> None:
                     exact &= label in ("note", "Pitch")
                 case 4:
                     place = choices.byte() % 136
-                    table = table.drop(columns=table.columns[place % table.shape[1]])
+                    table = table.iloc[:, np.arange(table.shape[1]) != place % table.shape[1]]
                     exact &= set(NAMES) <= set(table.columns)
                 case 5:
                     order = np.random.default_rng(choices.byte()).permutation(table.shape[1])

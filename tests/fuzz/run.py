@@ -7,6 +7,8 @@ It needs the extra ``fuzz``. An input on which a target fails is written to the 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
 import tempfile
 import time
@@ -17,6 +19,7 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 with atheris.instrument_imports(include=["feat_pose_plugin"]):
+    from fuzz.common import scratch
     from fuzz.targets import SEEDS, TARGETS
 
 
@@ -29,35 +32,39 @@ def main() -> None:
     parser.add_argument("--input", type=Path, help="one input, and no others")
     given = parser.parse_args()
     target = TARGETS[given.target]
+    warnings.simplefilter("error")
     if given.input is not None:
         target(given.input.read_bytes())
         return
-    warnings.simplefilter("error")
+    corpus = Path(tempfile.mkdtemp())
+    for number, seed in enumerate(SEEDS[given.target]):
+        (corpus / str(number)).write_bytes(seed)
     count, start = 0, time.monotonic()
 
     def counted(data: bytes) -> None:
         nonlocal count
-        count += 1
-        if count % 10_000 == 0:
-            seconds = time.monotonic() - start
-            print(f"{given.target}: {count} inputs in {seconds:.0f} s", flush=True)
         target(data)
+        count += 1
+        if count % 10_000 == 0 or count == given.runs:
+            seconds = time.monotonic() - start
+            print(f"{given.target}: {count} inputs in {seconds:.0f} s, no finding", flush=True)
+        if count == given.runs:
+            shutil.rmtree(corpus)
+            shutil.rmtree(scratch())
+            os._exit(0)  # libFuzzer's own end waits for threads of Arrow, and they for Python
 
-    with tempfile.TemporaryDirectory() as corpus:
-        for number, seed in enumerate(SEEDS[given.target]):
-            (Path(corpus) / str(number)).write_bytes(seed)
-        settings = {
-            "runs": given.runs,
-            "seed": given.seed,
-            "max_len": 4096,
-            "timeout": 20,  # seconds an input
-            "rss_limit_mb": 4096,
-            "artifact_prefix": f"{given.findings}/{given.target}-",
-            "verbosity": 0,
-        }
-        options = [f"-{name}={value}" for name, value in settings.items()]
-        atheris.Setup([sys.argv[0], *options, corpus], counted)
-        atheris.Fuzz()
+    settings = {
+        "runs": -1,
+        "seed": given.seed,
+        "max_len": 4096,
+        "timeout": 20,  # seconds an input
+        "rss_limit_mb": 4096,
+        "artifact_prefix": f"{given.findings}/{given.target}-",
+        "verbosity": 0,
+    }
+    options = [f"-{name}={value}" for name, value in settings.items()]
+    atheris.Setup([sys.argv[0], *options, str(corpus)], counted)
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":

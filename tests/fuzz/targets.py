@@ -25,6 +25,6 @@ SEEDS: dict[str, list[bytes]] = {
         b"\x01\x80\n",
         b"\x01",
     ],
-    "parquet": [bytes([n, 0]) for n in range(80)]
-    + [bytes([n % 4, 3, n, n, n * 37 % 256, n % 8, n, n, n * 31 % 256]) for n in range(64)],
+    "parquet": [bytes([m, n, 0]) for n in range(80) for m in (0, 1)]
+    + [bytes([n, n % 4, 3, n, n, n * 37 % 256, n % 8, n, n, n * 31 % 256]) for n in range(64)],
 }
