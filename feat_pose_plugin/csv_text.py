@@ -71,7 +71,8 @@ def open_csv_text(path: Path) -> Iterator[CsvText]:
         Its names, and its lines, to be read inside of the block.
 
     Raises:
-        ValueError: The file is empty, a row is too long, or a quote is not closed; from reading its lines, too.
+        ValueError: The file is empty, a row is too long, or a quote is not closed; from reading
+            its lines, too.
         OSError: The file cannot be read.
     """
     with path.open("rb") as file:

@@ -30,7 +30,7 @@ from feat_pose_plugin.landmarks import (
 )
 from feat_pose_plugin.quality import QUALITY_COLUMNS, judge
 from feat_pose_plugin.reference_face import load_reference_face, load_rigid_face
-from feat_pose_plugin.registry import get_pose_backend
+from feat_pose_plugin.registry import call_foreign, get_pose_backend
 from feat_pose_plugin.tag import PoseTag, write_tag
 
 if TYPE_CHECKING:
@@ -246,7 +246,13 @@ class PoseEstimator:
             part = points.new_empty(len(points), 6)
             for size, of_size in _rows_by_frame_size(_rows(sizes, of_type)):
                 batch = points[of_size]
-                found = self.backend.estimate(batch, frame_size=size, landmark_type=landmark_type)
+                found = call_foreign(
+                    f"pose backend {self.backend.provenance.name!r} failed",
+                    self.backend.estimate,
+                    batch,
+                    frame_size=size,
+                    landmark_type=landmark_type,
+                )
                 _check_result(self.backend, found, batch)
                 part[of_size] = found
             pose[of_type] = part

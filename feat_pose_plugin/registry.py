@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from feat_pose_plugin.errors import (
     BackendError,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 ENTRY_POINT_GROUP = "feat_pose_plugin.backends"
 
 Factory = Callable[..., "PoseBackend"]
+T = TypeVar("T")
 
 _lock = threading.RLock()
 _targets: dict[str, str | Factory] = {
@@ -107,8 +107,8 @@ def get_pose_backend(name: str, /, **options: object) -> PoseBackend:
             "Uninstall one of the distributions that bring them."
         )
     factory = _load(name, _targets[name])
-    with _foreign(f"pose backend {name!r} with options {options!r} could not be made"):
-        backend = factory(**options)
+    failed = f"pose backend {name!r} with options {options!r} could not be made"
+    backend = call_foreign(failed, factory, **options)
     if not isinstance(backend, PoseBackend):
         raise BackendError(
             f"pose backend {name!r} gave {type(backend).__qualname__}, not a PoseBackend. Derive "
@@ -153,22 +153,29 @@ def _load(name: str, target: str | Factory) -> Factory:
     if not isinstance(target, str):
         return target
     module_name, _, attribute = target.partition(":")
-    with _foreign(f"pose backend {name!r} could not be loaded from {target!r}"):
-        loaded: object = attrgetter(attribute)(import_module(module_name))
+    failed = f"pose backend {name!r} could not be loaded from {target!r}"
+    module = call_foreign(failed, import_module, module_name)
+    loaded: object = call_foreign(failed, attrgetter(attribute), module)
     if not callable(loaded):
         raise BackendError(f"pose backend {name!r}: {target!r} is not callable.")
     return loaded
 
 
-@contextmanager
-def _foreign(failed: str) -> Iterator[None]:
-    """Whatever the code of others raises becomes our error, with its cause."""
+def call_foreign(failed: str, function: Callable[..., T], /, *args: object, **kwargs: object) -> T:
+    """Call what others wrote; whatever it raises becomes our error, with its cause.
+
+    Args:
+        failed: What to say has failed.
+        function: What to call.
+        *args: Passed to it.
+        **kwargs: Passed to it.
+
+    Raises:
+        BackendError: It raised something else than one of our errors.
+    """
     try:
-        yield
+        return function(*args, **kwargs)
     except FeatPoseError:
         raise
     except (Exception, SystemExit) as error:
-        raise BackendError(
-            f"{failed}: {type(error).__name__}: {error}. Is the package that brings it installed "
-            "whole?"
-        ) from error
+        raise BackendError(f"{failed}: {type(error).__name__}: {error}.") from error
