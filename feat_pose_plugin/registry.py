@@ -132,12 +132,9 @@ def _read_entry_points() -> None:
         return
     _entry_points_read = True
     claims: dict[str, set[str]] = {}
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        claims.setdefault(entry.name, set()).add(entry.value)
     refused = []
-    try:
-        for entry in entry_points(group=ENTRY_POINT_GROUP):
-            claims.setdefault(entry.name, set()).add(entry.value)
-    except Exception as error:  # one distribution with damaged metadata is enough
-        refused.append(f"installed pose backends cannot be listed: {error!r}")
     for name, values in claims.items():
         if name in _targets:
             refused.append(f"pose backend {name!r} of this package is not replaced by {values}")

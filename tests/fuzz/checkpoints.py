@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def checkpoint(data: bytes) -> None:
 def _odd_card(card: dict, choices: Choices) -> dict:
     architecture = card["architecture"]
     for _ in range(choices.byte() % 3 + 1):
-        key, value = choices.pick(KEYS), choices.pick(ODD)
+        key, value = choices.pick(KEYS), deepcopy(choices.pick(ODD))
         if key in ("mean", "std") and isinstance(architecture["output_normalization"], dict):
             architecture["output_normalization"][key] = value
         elif key == "architecture" and choices.byte() % 8 == 0:

@@ -190,7 +190,8 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
 
 def _number(cell: object) -> float:
     try:
-        return float(cell.decode() if isinstance(cell, bytes) else cell)  # type: ignore[arg-type]
+        text = cell.decode().strip() if isinstance(cell, bytes) else cell
+        return float(text)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return np.nan
 

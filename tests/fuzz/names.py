@@ -72,7 +72,7 @@ vars(sys.modules["fuzz_odd"]).update(FACTORIES)
 
 class Broken(types.ModuleType):
     def __getattr__(self, name: str) -> object:
-        raise ZeroDivisionError(name)
+        raise AttributeError(name) if name.startswith("__") else ZeroDivisionError(name)
 
 
 sys.modules["fuzz_broken"] = Broken("fuzz_broken")
