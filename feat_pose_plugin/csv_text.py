@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 _BLOCK = 8 << 20  # bytes; some thousand rows of landmarks
+_MOST_COMMAS = 1 << 16  # in a header; each column takes some hundred bytes of memory
 _LONGEST_ROW = 64 << 20  # bytes; a quote that is not closed makes one row of the rest of a file
 
 _QUOTED = rb'" [^"]*+ (?: "" [^"]*+ )*+ "'
@@ -70,7 +71,8 @@ def open_csv_text(path: Path) -> Iterator[CsvText]:
         Its names, and its lines, to be read inside of the block.
 
     Raises:
-        ValueError: The file is empty, or a quote is not closed; from reading its lines, too.
+        ValueError: The file is empty, a row is too long, or a quote is not closed; from reading
+            its lines, too.
         OSError: The file cannot be read.
     """
     with path.open("rb") as file:
@@ -84,6 +86,8 @@ def open_csv_text(path: Path) -> Iterator[CsvText]:
         if not lines:
             raise ValueError("it is empty")
         header, *lines = lines
+        if header[0].count(b",") > _MOST_COMMAS:
+            raise ValueError(f"its header has more than {_MOST_COMMAS} commas")
         width = len(split_cells(header[0]))
         names = parse_cells([header], width, dict.fromkeys(range(width), pa.string()))
         yield CsvText(

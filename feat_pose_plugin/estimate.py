@@ -22,10 +22,16 @@ from feat_pose_plugin.conventions import (
 )
 from feat_pose_plugin.errors import BackendError, ConventionError, FrameSizeError, OptionError
 from feat_pose_plugin.geometry import matrix_to_rotvec, rotvec_to_matrix
-from feat_pose_plugin.landmarks import Landmarks, LandmarkTypeChoice, read_landmarks
+from feat_pose_plugin.landmarks import (
+    Landmarks,
+    LandmarkTypeChoice,
+    may_hold_numbers,
+    numbers_in,
+    read_landmarks,
+)
 from feat_pose_plugin.quality import QUALITY_COLUMNS, judge
 from feat_pose_plugin.reference_face import load_reference_face, load_rigid_face
-from feat_pose_plugin.registry import get_pose_backend
+from feat_pose_plugin.registry import call_foreign, get_pose_backend
 from feat_pose_plugin.tag import PoseTag, write_tag
 
 if TYPE_CHECKING:
@@ -36,6 +42,7 @@ RotationFrame = Literal["line_of_sight", "camera"]
 Translation = Literal["learned", "geometric"]
 
 FRAME_SIZE_COLUMNS = ["FrameHeight", "FrameWidth"]
+_LARGEST_FRAME = 1 << 24  # pixels a side; float32 counts no further
 
 
 def estimate_pose(
@@ -240,7 +247,13 @@ class PoseEstimator:
             part = points.new_empty(len(points), 6)
             for size, of_size in _rows_by_frame_size(_rows(sizes, of_type)):
                 batch = points[of_size]
-                found = self.backend.estimate(batch, frame_size=size, landmark_type=landmark_type)
+                found = call_foreign(
+                    f"pose backend {self.backend.provenance.name!r} failed",
+                    self.backend.estimate,
+                    batch,
+                    frame_size=size,
+                    landmark_type=landmark_type,
+                )
                 _check_result(self.backend, found, batch)
                 part[of_size] = found
             pose[of_type] = part
@@ -305,28 +318,46 @@ def _rows_by_frame_size(sizes: Tensor) -> Iterator[tuple[FrameSize | None, Tenso
 
 def _frame_sizes_of(table: pd.DataFrame) -> Tensor | None:
     """``[B, 2]`` or ``[1, 2]`` float32 height and width; None where the table has no columns."""
-    import pandas as pd
-
-    names = {str(column).strip(): column for column in table.columns}
+    names = [str(column).strip() for column in table.columns]
     if not all(name in names for name in FRAME_SIZE_COLUMNS):
         return None
-    sizes = [pd.to_numeric(table[names[name]], errors="coerce") for name in FRAME_SIZE_COLUMNS]
-    values = np.stack([size.to_numpy(dtype=np.float32, na_value=np.nan) for size in sizes], axis=1)
-    values[~((values > 0) & (values < np.inf))] = np.nan
+    columns = []
+    for name in FRAME_SIZE_COLUMNS:
+        if names.count(name) > 1:
+            raise FrameSizeError(f"the table has {names.count(name)} columns {name!r}, not one.")
+        column = table.iloc[:, names.index(name)]
+        if not may_hold_numbers(column.dtype):
+            raise FrameSizeError(f"column {name!r} is of {column.dtype}, not of numbers.")
+        columns.append(_pixels(column))
+    values = np.stack(columns, axis=1)
+    values[~((values >= 1) & (values <= _LARGEST_FRAME))] = np.nan
     # One size for all is the rule, and is said once.
     return torch.from_numpy(values[:1] if (values == values[:1]).all() else values)
+
+
+def _pixels(column: pd.Series) -> NDArray[np.float32]:
+    """Numbers of a column, NaN where it has none."""
+    with np.errstate(over="ignore"):
+        try:
+            return column.to_numpy(np.float32, na_value=np.nan)
+        except (TypeError, ValueError, ArithmeticError):
+            return np.array(numbers_in(column), np.float64).astype(np.float32)  # None is NaN
 
 
 def _read_frame_size(frame_size: object, rows: int) -> Tensor:
     """``[1, 2]`` or ``[rows, 2]`` float32 height and width in pixels, NaN where not known."""
     match frame_size:
         case (int() | np.integer() as height, int() | np.integer() as width):
-            if height > 0 and width > 0:
+            if 0 < height <= _LARGEST_FRAME and 0 < width <= _LARGEST_FRAME:
                 return torch.tensor([[float(height), float(width)]])
         case Tensor() | np.ndarray() if tuple(frame_size.shape) == (rows, 2):
-            sizes = torch.as_tensor(frame_size, dtype=torch.float32)
-            if not ((sizes <= 0) | sizes.isinf()).any():
-                return sizes
+            try:
+                sizes = torch.as_tensor(frame_size, dtype=torch.float32)
+            except TypeError:  # of objects or text
+                pass
+            else:
+                if not ((sizes < 1) | (sizes > _LARGEST_FRAME)).any():
+                    return sizes
     raise FrameSizeError(
         "frame_size must be (height, width) in pixels, two positive integers, or an array "
         f"[{rows}, 2] of them with NaN where not known, got {frame_size!r}."

@@ -7,6 +7,7 @@ to the right and y down.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -191,16 +192,26 @@ def _tensor_from_array(array: NDArray[np.generic]) -> Tensor:
             "with array.astype('float32')."
         )
     with np.errstate(over="ignore"):  # beyond float32 is infinity, and so NaN in the pose
-        # Torch wants memory that may be written to, and warns of any other.
-        return torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
+        if isinstance(array, np.ma.MaskedArray):
+            array = np.ma.filled(array.astype(np.float32), np.nan)
+        # A copy: torch takes neither memory that nobody may write to nor negative strides.
+        return torch.from_numpy(np.array(array, np.float32, order="C"))
 
 
 def _points_from_tensor(tensor: Tensor) -> tuple[Tensor, bool]:
     """``[B, 68, 2]`` float32 points and whether they come from a mesh."""
-    shape = tuple(tensor.shape)
-    if tensor.dtype == torch.bool or tensor.is_complex():
+    if tensor.dtype == torch.bool or tensor.is_complex() or tensor.is_quantized:
         raise LandmarkError(f"landmarks must hold real numbers, got a tensor of {tensor.dtype}.")
-    tensor = tensor.detach().to(torch.float32)
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_meta:
+        raise LandmarkError(
+            f"landmarks must be a dense tensor with values, got layout {tensor.layout} on device "
+            f"{tensor.device}{', nested' if tensor.is_nested else ''}."
+        )
+    shape = tuple(tensor.shape)
+    try:
+        tensor = tensor.detach().to(torch.float32)
+    except RuntimeError as error:  # dtypes that torch can only store
+        raise LandmarkError(f"landmarks of {tensor.dtype} cannot be read: {error}.") from error
     match shape:
         case (_, 136):
             return tensor.reshape(-1, 2, LANDMARKS).mT, False
@@ -262,17 +273,18 @@ def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.f
 
     # A plain DataFrame, because selecting from a Fex builds a Fex.
     block = pd.DataFrame(table)[list(columns.values())].set_axis(list(columns), axis=1)
+    for name, dtype in block.dtypes.items():
+        if not may_hold_numbers(dtype):
+            raise LandmarkError(f"column {name!r} is of {dtype}, not of numbers.")
     with np.errstate(over="ignore"):
         try:
             return _rows_of(block)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, ArithmeticError):
             pass
     for name, series in block.items():
-        # As objects, because in an Arrow column the NaN of a text does not count as missing.
-        numbers = pd.to_numeric(series.astype(object), errors="coerce")
-        bad = numbers.isna() & series.notna()
-        if bad.any():
-            row = int(np.flatnonzero(bad.to_numpy())[0])
+        numbers = numbers_in(series)
+        if None in numbers:
+            row = numbers.index(None)
             label = series.index[row]
             # Of a table that is read in parts, the label counts on from part to part.
             plain = isinstance(series.index, pd.RangeIndex)
@@ -281,8 +293,35 @@ def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.f
                 f"{series.iloc[row]!r}, which is not a number. Correct it, or leave the cell empty "
                 "if the face was not found."
             )
-        block[str(name)] = numbers
-    return _rows_of(block)
+        block[str(name)] = np.array(numbers, np.float64)
+    with np.errstate(over="ignore"):
+        return _rows_of(block)
+
+
+def may_hold_numbers(dtype: object) -> bool:
+    """Whether a column of a dtype can hold numbers, as they are, as text or as objects.
+
+    Truth values, times and complex numbers could be read as numbers too, but as which?
+    """
+    return getattr(dtype, "kind", "O") in "fiuO"
+
+
+def numbers_in(column: pd.Series) -> list[float | None]:
+    """The cells of a column one by one: NaN where they are missing, None where no number."""
+    return [_number(cell) for cell in column.astype(object)]
+
+
+def _number(cell: object) -> float | None:
+    import pandas as pd
+
+    if cell is None or cell is pd.NA or cell is pd.NaT:
+        return math.nan
+    try:
+        return float(cell)  # type: ignore[arg-type]
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError):
+        return None
 
 
 def _rows_of(block: pd.DataFrame) -> NDArray[np.float32]:

@@ -11,9 +11,12 @@ from typing import Any
 
 from feat_pose_plugin.errors import TableError
 from feat_pose_plugin.files import write_whole
+from feat_pose_plugin.reading import parse_json, read_bytes
 from feat_pose_plugin.tables import writing
 
 MANIFEST = "feat-pose.json"
+
+_LARGEST = 64 << 20  # bytes; a table takes one or two thousand
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,11 @@ class Manifest:
         if not self._path.exists():
             return
         try:
-            listed = json.loads(self._path.read_bytes())["tables"]
+            listed = parse_json(read_bytes(self._path, _LARGEST))["tables"]
             self.entries = {name: Entry(**entry) for name, entry in listed.items()}
+            for name, entry in self.entries.items():
+                if not type(entry.rows) is type(entry.faces) is int:
+                    raise ValueError(f"the rows and faces of {name!r} are no numbers")  # noqa: TRY301
         except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise TableError(
                 f"{self._path} is no manifest of feat-pose: {error}. Move it away; --force then "

@@ -18,17 +18,19 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from feat_pose_plugin.bundled import bundled_path, require_released
 from feat_pose_plugin.camera import RigidFace
 from feat_pose_plugin.errors import WeightsError
 from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.landmarks import LANDMARKS, LandmarkType
+from feat_pose_plugin.reading import parse_json, read_bytes
 
 STEADY_LANDMARKS: Mapping[LandmarkType, slice] = MappingProxyType(
     {"2d": slice(17, LANDMARKS), "3d": slice(LANDMARKS)}
 )
 """The landmarks that stay on the same points of a turning head. The jaw of 2D landmarks slides."""
 
-_BUNDLED = Path(__file__).parent / "weights"
+_LARGEST = 1 << 20  # bytes
 _DECIMALS = 4  # a hundredth of a millimetre; what machines differ in is less
 
 
@@ -42,7 +44,7 @@ def load_reference_face(landmark_type: LandmarkType, device: torch.device) -> Te
     Raises:
         WeightsError: See :func:`read_reference_face`.
     """
-    path = _BUNDLED / f"pose_mlp_synth_{landmark_type}.reference.json"
+    path = bundled_path(f"pose_mlp_synth_{landmark_type}").with_suffix(".reference.json")
     return read_reference_face(path).to(device)
 
 
@@ -67,10 +69,12 @@ def read_reference_face(path: Path) -> Tensor:
         WeightsError: The file is missing, or is not what was written.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        data = read_bytes(path, _LARGEST)
+        require_released(path, data)
+        content = parse_json(data)
         face = torch.tensor(content["points"], dtype=torch.float32)
         sound = face.shape == (LANDMARKS, 3) and content["sha256"] == _sha256(face)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise WeightsError(
             f"{path} cannot be read as a reference face: {type(error).__name__}: {error}. It comes "
             "with the package; install it again."

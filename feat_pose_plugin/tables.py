@@ -204,10 +204,11 @@ class _Answers:
         self._row = 0
 
     def __call__(self, columns: pa.Table) -> pa.Table:
-        numeric = [_numbers(c) if _is_text(c.type) else c for c in columns.columns]
-        frame = pa.Table.from_arrays(numeric, columns.column_names).to_pandas()
-        frame.index = pd.RangeIndex(self._row, self._row + len(frame))
-        frame.attrs = parquet_attrs(columns.schema.metadata)
+        with _reading(self._source):
+            numeric = [_numbers(c) if _is_text(c.type) else c for c in columns.columns]
+            frame = pa.Table.from_arrays(numeric, columns.column_names).to_pandas()
+            frame.index = pd.RangeIndex(self._row, self._row + len(frame))
+            frame.attrs = parquet_attrs(columns.schema.metadata)
         self._row += len(frame)
         with _naming(self._source):
             block = self._function(frame)
@@ -345,16 +346,25 @@ def _read_csv(source: Path) -> Iterator[_Step[pa.Table]]:
 
 def _read_parquet(source: Path) -> Iterator[_Step[pa.Table]]:
     # Not pre-buffered: a row group may be larger than the memory.
-    with _reading(source), pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 16) as file:
+    with (
+        _reading(source),
+        pq.ParquetFile(
+            source, pre_buffer=False, buffer_size=1 << 16, page_checksum_verification=True
+        ) as file,
+    ):
         size, rows = source.stat().st_size, file.metadata.num_rows
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
         row_bytes = sum(group.total_byte_size for group in groups) // max(rows, 1)
         batch_rows = min(_BATCH_ROWS, max(_BATCH_BYTES // max(row_bytes, 1), 1))
         if not rows:
             yield file.schema_arrow.empty_table(), 0, 0.0
+        read = 0
         for batch in file.iter_batches(batch_rows):
             table = pa.Table.from_batches([batch], file.schema_arrow)
-            yield table, len(table), size * len(table) / rows
+            yield table, len(table), size * len(table) / max(rows, 1)
+            read += len(table)
+        if read != rows:
+            raise ValueError(f"it holds {read} rows, and says {rows}")
 
 
 def _as_text(tables: Iterator[_Step[pa.Table]]) -> Iterator[_Step[bytes]]:
@@ -388,7 +398,7 @@ def _write_csv(texts: Iterator[bytes], part: Path) -> None:
 def _write_parquet(tables: Iterator[pa.Table], part: Path) -> None:
     groups = _row_groups(tables)
     first = next(groups)
-    with pq.ParquetWriter(part, first.schema) as writer:
+    with pq.ParquetWriter(part, first.schema, write_page_checksum=True) as writer:
         for table in chain([first], groups):
             writer.write_table(table)
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from feat_pose_plugin.conventions import TranslationUnit, find_convention
 from feat_pose_plugin.errors import ConventionError
+from feat_pose_plugin.reading import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TAG = "feat_pose"
 """The key in ``attrs``."""
+_UNITS = (None, *get_args(TranslationUnit))
 _PARQUET_ATTRS = b"PANDAS_ATTRS"  # where pandas >= 2.1 keeps attrs, as JSON
 
 
@@ -45,11 +47,26 @@ def write_tag(table: pd.DataFrame, tag: PoseTag) -> None:
 
 
 def read_tag(attrs: Mapping[Hashable, Any]) -> PoseTag | None:
-    """The tag in ``DataFrame.attrs``; None if there is none."""
+    """The tag in ``DataFrame.attrs``; None if there is none.
+
+    Raises:
+        ConventionError: It is none that this package writes.
+    """
     if TAG not in attrs:
         return None
+    found = attrs[TAG]
     known = {each.name for each in fields(PoseTag)}
-    return PoseTag(**{key: value for key, value in attrs[TAG].items() if key in known})
+    try:
+        tag = PoseTag(**{key: value for key, value in found.items() if key in known})
+        sound = isinstance(tag.convention, str) and tag.translation_unit in _UNITS
+    except (AttributeError, TypeError):
+        sound = False
+    if not sound:
+        raise ConventionError(
+            f"the tag of the pose columns is damaged: {str(found)[:200]}. If you know their "
+            f"convention, remove it, table.attrs.pop({TAG!r}), and say which it is."
+        )
+    return tag
 
 
 def check_tag(tag: PoseTag | None, convention: str, name: str) -> None:
@@ -72,8 +89,15 @@ def check_tag(tag: PoseTag | None, convention: str, name: str) -> None:
 
 
 def parquet_attrs(metadata: Mapping[bytes, bytes] | None) -> dict[Hashable, Any]:
-    """``DataFrame.attrs`` out of the metadata of a Parquet file."""
-    attrs: dict[Hashable, Any] = json.loads((metadata or {}).get(_PARQUET_ATTRS, b"{}"))
+    """``DataFrame.attrs`` out of the metadata of a Parquet file.
+
+    Raises:
+        ValueError: They are no JSON object.
+    """
+    try:
+        attrs: dict[Any, Any] = parse_json((metadata or {}).get(_PARQUET_ATTRS, b"{}"))
+    except ValueError as error:
+        raise ValueError(f"{_PARQUET_ATTRS.decode()} in its metadata: {error}") from error
     return attrs
 
 

@@ -219,15 +219,15 @@ def test_flipped_bits_are_refused_or_still_a_sound_checkpoint(checkpoint, data):
         (lambda state: state.update({"net.8.bias": torch.zeros(7)}), ["'net.8.bias'", "(6,)"]),
         (
             lambda state: state.update({"net.0.bias": state["net.0.bias"].double()}),
-            ["'net.0.bias'", "torch.float64", "float32"],
+            ["'net.0.bias'", "F64", "F32"],
         ),
         (
             lambda state: state.update({"net.0.bias": state["net.0.bias"].half()}),
-            ["'net.0.bias'", "torch.float16"],
+            ["'net.0.bias'", "F16"],
         ),
         (
             lambda state: state.update({"net.0.bias": state["net.0.bias"].int()}),
-            ["'net.0.bias'", "torch.int32"],
+            ["'net.0.bias'", "I32"],
         ),
         (lambda state: state["net.4.weight"][1, 2].fill_(torch.nan), ["'net.4.weight'", "finite"]),
         (lambda state: state["net.8.bias"][5].fill_(-torch.inf), ["'net.8.bias'", "finite"]),

@@ -20,10 +20,11 @@ from typer.testing import CliRunner, Result
 
 import feat_pose_plugin
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, estimate_pose
+from feat_pose_plugin.bundled import bundled_path
 from feat_pose_plugin.cli import app
 from feat_pose_plugin.demo import find_demo_tables
 from feat_pose_plugin.manifest import MANIFEST
-from feat_pose_plugin.mlp.weights import PATH_VARIABLE, bundled_path, load_checkpoint
+from feat_pose_plugin.mlp.weights import PATH_VARIABLE, load_checkpoint
 
 POSE = FEAT_FACEPOSE_COLUMNS_6D
 TABLES = find_demo_tables()

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from feat_pose_plugin import get_pose_backend
+from feat_pose_plugin.bundled import bundled_path
 from feat_pose_plugin.landmarks import usable_rows
 from feat_pose_plugin.mlp.checkpoint import Checkpoint, read_checkpoint
 from feat_pose_plugin.mlp.model import normalise
 from feat_pose_plugin.mlp.network import FoldedNetwork, Network
-from feat_pose_plugin.mlp.weights import bundled_path, load_checkpoint, load_network
+from feat_pose_plugin.mlp.weights import load_checkpoint, load_network
 from feat_pose_plugin.testing import project_face
 
 CPU = torch.device("cpu")

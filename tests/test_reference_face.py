@@ -13,10 +13,10 @@ from scipy.spatial.transform import Rotation
 from test_training import PLAIN
 
 from feat_pose_plugin import FeatPoseError
+from feat_pose_plugin.bundled import bundled_path
 from feat_pose_plugin.conventions import INTER_OCULAR_UNITS
 from feat_pose_plugin.errors import WeightsError
 from feat_pose_plugin.landmarks import MIRROR_68, LandmarkType
-from feat_pose_plugin.mlp.weights import bundled_path
 from feat_pose_plugin.reference_face import (
     STEADY_LANDMARKS,
     load_reference_face,

@@ -9,16 +9,23 @@ from pathlib import Path
 
 import pytest
 from documents import blocks, python_blocks
+import torch
 
 from feat_pose_plugin import (
     PoseBackend,
     Provenance,
     available_pose_backends,
+    estimate_pose,
     get_pose_backend,
     register_pose_backend,
     registry,
 )
-from feat_pose_plugin.errors import BackendError, DuplicateBackendError, UnknownBackendError
+from feat_pose_plugin.errors import (
+    BackendError,
+    DuplicateBackendError,
+    UnknownBackendError,
+    WeightsError,
+)
 
 BUILT_IN = ("img2pose", "pose_mlp", "pose_mlp_synth", "pose_mlp_v2")
 
@@ -138,11 +145,37 @@ def test_option_that_is_not_taken_is_named():
         get_pose_backend("pose_mlp_synth", cache_dir="x")
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), OSError("no"), TypeError("no")])
-def test_error_of_the_backend_itself_comes_through(error):
+ERRORS = [ValueError("no"), OSError("no"), TypeError("no"), StopIteration("no"), SystemExit("no")]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_whatever_a_backend_raises_is_our_error_with_its_cause(error):
     register_pose_backend("mine", fail_with(error))
-    with pytest.raises(type(error), match=r"^no$"):
+    with pytest.raises(BackendError, match=r"'mine'.*could not be made.*no") as caught:
         get_pose_backend("mine")
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_whatever_an_estimate_raises_is_our_error_with_its_cause(error):
+    class Failing(Still):
+        def estimate(self, landmarks, **options):
+            raise error
+
+    with pytest.raises(BackendError, match=r"'still' failed.*no") as caught:
+        estimate_pose(torch.rand(1, 68, 2), pose_model=Failing())
+    assert caught.value.__cause__ is error
+
+
+def test_an_error_of_ours_comes_through():
+    register_pose_backend("mine", fail_with(WeightsError("no")))
+    with pytest.raises(WeightsError, match=r"^no$"):
+        get_pose_backend("mine")
+
+
+def test_an_option_may_be_called_name():
+    register_pose_backend("mine", lambda name: Still(name))
+    assert get_pose_backend("mine", name="x").provenance.name == "x"
 
 
 # Entry points
@@ -185,19 +218,16 @@ check_pose_backend(get_pose_backend({name!r}))
     assert run.returncode == 0, run.stderr
 
 
-@pytest.mark.parametrize("name", ["pose_mlp", "twice"])
-def test_two_distributions_with_one_name_raise_at_every_use(name, tmp_path):
+def test_a_name_of_two_distributions_raises_and_no_other(tmp_path):
     install(tmp_path, "first", "twice = first:Backend")
-    install(tmp_path, "second", f"{name} = second:Backend\nzz_fine = second:Fine")
+    install(tmp_path, "second", "twice = second:Backend\nfine = second:Fine")
     script = """
 from feat_pose_plugin import available_pose_backends, get_pose_backend, register_pose_backend
 from feat_pose_plugin.errors import DuplicateBackendError
-for use in (
-    available_pose_backends,
-    available_pose_backends,
-    lambda: get_pose_backend("pose_mlp_synth"),
-    lambda: register_pose_backend("mine", dict),
-):
+assert {"twice", "fine"} <= set(available_pose_backends())
+get_pose_backend("pose_mlp_synth")
+register_pose_backend("mine", dict)
+for use in (lambda: get_pose_backend("twice"), lambda: register_pose_backend("twice", dict)):
     try:
         use()
     except DuplicateBackendError as error:
@@ -205,11 +235,47 @@ for use in (
 """
     run = run_with(tmp_path, script)
     assert run.returncode == 0, run.stderr
-    messages = run.stdout.splitlines()
-    assert len(messages) == 4
-    assert len(set(messages)) == 1
-    assert f"'{name}' cannot become" in messages[0]
-    assert "second:Backend" in messages[0]
+    claimed, taken = run.stdout.splitlines()
+    assert "'twice' is claimed by 'first:Backend' and 'second:Backend'" in claimed
+    assert "'twice' cannot become" in taken
+
+
+def test_a_distribution_does_not_get_a_name_of_ours(tmp_path):
+    bad = "pose_mlp_synth = thief:Backend\nfine = thief:Fine"
+    install(tmp_path, "thief", bad, "raise SystemExit('stolen')")
+    script = """
+import warnings
+from feat_pose_plugin import available_pose_backends, get_pose_backend
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    assert "fine" in available_pose_backends()
+print(*[each.message for each in caught])
+print(get_pose_backend("pose_mlp_synth").provenance.licence)
+assert "thief" not in sys.modules
+"""
+    run = run_with(tmp_path, script)
+    assert run.returncode == 0, run.stderr
+    warning, licence = run.stdout.splitlines()
+    assert "'pose_mlp_synth' of this package is not replaced by {'thief:Backend'}" in warning
+    assert licence == "MIT"
+
+
+def test_a_distribution_that_hangs_holds_up_nobody_else(tmp_path):
+    install(tmp_path, "slow", "slow = slow:Backend", "import time\ntime.sleep(60)")
+    script = """
+import os, threading
+from feat_pose_plugin import available_pose_backends, get_pose_backend, register_pose_backend
+threading.Thread(target=get_pose_backend, args=("slow",), daemon=True).start()
+while "slow" not in sys.modules:
+    pass
+register_pose_backend("mine", dict)
+print(available_pose_backends()[0], get_pose_backend("pose_mlp_synth").provenance.licence)
+sys.stdout.flush()
+os._exit(0)
+"""
+    run = run_with(tmp_path, script)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "img2pose MIT\n"
 
 
 def test_same_distribution_seen_twice_is_no_duplicate(tmp_path):

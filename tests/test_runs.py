@@ -20,12 +20,13 @@ import torch
 from typer.testing import CliRunner, Result
 
 from feat_pose_plugin import __version__, get_pose_backend, runs
+from feat_pose_plugin.bundled import bundled_path
 from feat_pose_plugin.cli import app
 from feat_pose_plugin.demo import find_demo_tables
 from feat_pose_plugin.estimate import PoseEstimator
 from feat_pose_plugin.landmarks import landmark_columns
 from feat_pose_plugin.manifest import MANIFEST
-from feat_pose_plugin.mlp.weights import PATH_VARIABLE, bundled_path, load_checkpoint
+from feat_pose_plugin.mlp.weights import PATH_VARIABLE, load_checkpoint
 
 COMMAND = Path(sys.executable).with_name("feat-pose")
 LOCK = ".feat-pose.lock"

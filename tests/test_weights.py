@@ -16,11 +16,11 @@ import pytest
 import torch
 
 from feat_pose_plugin import get_pose_backend
+from feat_pose_plugin.bundled import bundled_path
 from feat_pose_plugin.errors import WeightsError, WeightsNotFoundError
 from feat_pose_plugin.mlp.weights import (
     OFFICIAL_NAME,
     PATH_VARIABLE,
-    bundled_path,
     find_official,
     load_checkpoint,
     load_network,

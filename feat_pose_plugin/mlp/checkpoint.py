@@ -15,19 +15,22 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize
 from safetensors.torch import save
 from torch import Tensor
 
+from feat_pose_plugin.bundled import require_released
 from feat_pose_plugin.errors import WeightsError
 from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.mlp.model import OUTPUTS, PoseMLP
+from feat_pose_plugin.reading import parse_json, read_bytes
 
 # Far above any network of this kind (the largest published one has 0.2 million parameters), far
 # below what could exhaust a machine.
 _LARGEST_LAYER = 8192
 _MOST_LAYERS = 8
-_LARGEST_JSON = 1 << 20
+_LARGEST_JSON = 1 << 20  # bytes
+_LARGEST_WEIGHTS = 64 << 20
 
 T = TypeVar("T")
 
@@ -70,22 +73,23 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     card = _read_json(path.with_suffix(".json"))
     try:
-        data = path.read_bytes()
-        with safe_open(path, framework="pt") as file:
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-            layer_norm = len(shapes.get("net.1.weight", ())) == 1
-            model, mean, std = _architecture(path, card, layer_norm)
-            _verify_shapes(path, shapes, model)
-            state = {key: file.get_tensor(key) for key in shapes}
-    except (OSError, SafetensorError) as error:
+        data = read_bytes(path, _LARGEST_WEIGHTS)
+        require_released(path, data)
+        found = dict(deserialize(data))  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, SafetensorError) as error:
         raise WeightsError(
             f"{path} cannot be read as safetensors: {error}. The file is damaged or no "
             "checkpoint; get it again."
         ) from error
-    for key, tensor in state.items():
-        if tensor.dtype != torch.float32:
-            raise WeightsError(f"{path}: tensor {key!r} has dtype {tensor.dtype}, not float32.")
-        if not tensor.isfinite().all():
+    shapes = {key: tuple(tensor["shape"]) for key, tensor in found.items()}
+    model, mean, std = _architecture(path, card, len(shapes.get("net.1.weight", ())) == 1)
+    _verify_shapes(path, shapes, model)
+    state = {}
+    for key, tensor in found.items():
+        if tensor["dtype"] != "F32":
+            raise WeightsError(f"{path}: tensor {key!r} has dtype {tensor['dtype']}, not F32.")
+        state[key] = torch.frombuffer(tensor["data"], dtype=torch.float32).reshape(shapes[key])
+        if not state[key].isfinite().all():
             raise WeightsError(f"{path}: tensor {key!r} holds values that are not finite.")
     model.load_state_dict(state, assign=True)
     model.requires_grad_(False).eval()
@@ -120,17 +124,14 @@ def write_checkpoint(
 
 def _read_json(path: Path) -> dict[str, object]:
     try:
-        if path.stat().st_size > _LARGEST_JSON:
-            raise WeightsError(f"{path} is larger than {_LARGEST_JSON} bytes; it is no model card.")
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        data = read_bytes(path, _LARGEST_JSON)
+        require_released(path, data)
+        return parse_json(data)
+    except (OSError, ValueError) as error:
         raise WeightsError(
             f"{path} cannot be read as JSON: {error}. A checkpoint is NAME.safetensors with "
             "NAME.json beside it; get both again."
         ) from error
-    if not isinstance(card, dict):
-        raise WeightsError(f"{path} holds {type(card).__name__}, not an object.")
-    return card
 
 
 def _architecture(

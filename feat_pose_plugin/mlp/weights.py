@@ -19,19 +19,12 @@ OFFICIAL_NAME = "pose_mlp_v2"
 OFFICIAL_REPOSITORY = "py-feat/pose_mlp_v2"
 PATH_VARIABLE = "FEAT_POSE_MLP_PATH"
 
-_BUNDLED = Path(__file__).parent.parent / "weights"
-
 _lock = threading.Lock()
 _hub_lock = threading.Lock()  # of its own: a hub out of reach takes half a minute
 _checkpoints: dict[Path, Checkpoint] = {}
 _networks: dict[tuple[Path, torch.device, bool, bool], Network] = {}
 _found: dict[tuple[str | None, str | None], Path] = {}
 _hub_failures: dict[str, str] = {}
-
-
-def bundled_path(name: str) -> Path:
-    """The safetensors file of weights that come with this package."""
-    return _BUNDLED / f"{name}.safetensors"
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -1,0 +1,65 @@
+"""Small files from anyone: read once, of bounded size, and JSON that says one thing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+_DEEPEST = 64  # lists and objects inside of one another
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """The bytes of a file, once: what is hashed and what is parsed are the same.
+
+    Args:
+        path: The file.
+        most: How many bytes it may have; no more are read.
+
+    Raises:
+        OSError: It cannot be read, or is no file: a pipe or a device may have no end.
+        ValueError: It is larger.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is no file")
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it is larger than {most} bytes")
+    return data
+
+
+def parse_json(data: bytes) -> dict[str, Any]:
+    """A JSON object in UTF-8.
+
+    Raises:
+        ValueError: It is none, has a key twice in one object, or is nested more than 64 deep.
+    """
+    try:
+        found = json.loads(data.decode(), object_pairs_hook=_without_twins)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    if not isinstance(found, dict):
+        raise ValueError(  # noqa: TRY004 - of the text, not of the argument
+            f"it is a {type(found).__name__}, not an object"
+        )
+    level: list[Any] = [found]
+    for _ in range(_DEEPEST):
+        level = [
+            item
+            for each in level
+            if isinstance(each, (dict, list))
+            for item in (each.values() if isinstance(each, dict) else each)
+        ]
+    if level:
+        raise ValueError(f"it is nested more than {_DEEPEST} deep")
+    return found
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it says {twice[:80]!r} twice")
+    return found

@@ -1,0 +1,144 @@
+"""Landmarks in memory: tensors and arrays of any shape, dtype, layout and value."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from fuzz.choices import Choices
+from fuzz.common import FACE, check_pose, estimator, known_pose
+from torch import Tensor
+
+from feat_pose_plugin.errors import FeatPoseError
+
+VALUES = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-7, 1e-40, 1e5, 1e20, 3e38, 1e300, -1e19]
+SIZES = [0, 1, 2, 3, 4, 67, 68, 69, 136, 137, 468, 478]
+DTYPES = [
+    dtype
+    for dtype in vars(torch).values()
+    if isinstance(dtype, torch.dtype) and not dtype.is_complex
+]
+DTYPES += [torch.complex64, torch.complex32]
+ARRAYS = [*"?bBhHiIlLfdgFDSUOMmV", ">f4", ">i2", "e", "M8[s]"]
+
+
+def landmarks(data: bytes) -> None:
+    choices = Choices(data)
+    rows = choices.byte() % 6
+    faces = FACE.numpy()[None].repeat(rows, axis=0).astype(np.float64)
+    clean = set(range(rows))
+    for _ in range(choices.byte() % 4):
+        value, place = choices.pick(VALUES), choices.number()
+        if faces.size:
+            faces.reshape(-1)[place % faces.size] = value
+            clean.discard(place % faces.size // 136)
+    with warnings.catch_warnings(action="ignore"):
+        source, exact = _source(faces, choices)
+    kind = choices.pick(["auto", "2d", "3d"])
+    size = _frame_size(choices, rows)
+    try:
+        pose = estimator(kind, quality=bool(choices.byte() % 2))(source, frame_size=size)
+    except FeatPoseError:
+        assert not exact or size is not None, "sound landmarks are refused"
+        return
+    expected = sorted(clean) if exact else []
+    check_pose(pose, len(source), expected, known_pose(kind))
+
+
+def _source(faces: np.ndarray, choices: Choices) -> tuple[object, bool]:
+    """Some form of the faces, and whether it holds them as they are, in a form that is promised."""
+    exact = True
+    match choices.byte() % 8:
+        case 0:  # any shape
+            shape = [choices.pick(SIZES) for _ in range(choices.byte() % 5)]
+            faces = np.full(shape, choices.pick(VALUES)) if np.prod(shape) < 1e5 else faces[:0, 0]
+            exact = False
+        case 1:
+            faces = faces.transpose(0, 2, 1).reshape(len(faces), 136)
+        case 2:
+            faces = np.concatenate([faces, faces[..., :1]], axis=2)
+    match choices.byte() % 4:
+        case 0:
+            dtype = choices.pick(ARRAYS)
+            exact &= dtype in ("f", "d", "g", ">f4")
+            with np.errstate(all="ignore"):
+                array = _cast(faces, dtype)
+            return _array_layout(array, choices), exact
+        case 1:
+            return np.ma.masked_invalid(faces), exact
+    dtype = choices.pick(DTYPES)
+    try:
+        tensor = torch.from_numpy(faces).to(dtype)
+    except (RuntimeError, TypeError):
+        tensor = torch.empty(faces.shape, dtype=dtype)
+    exact &= dtype in (torch.float32, torch.float64)
+    layout = choices.byte() % 12
+    return _tensor_layout(tensor, layout), exact and layout < 6
+
+
+def _cast(faces: np.ndarray, dtype: str) -> np.ndarray:
+    try:
+        return faces.astype(dtype)
+    except (TypeError, ValueError):
+        return np.zeros(faces.shape, dtype)
+
+
+def _array_layout(array: np.ndarray, choices: Choices) -> object:
+    match choices.byte() % 6:
+        case 1:
+            return np.asfortranarray(array)
+        case 2:
+            return np.repeat(array, 2, axis=0)[::2] if array.ndim else array
+        case 3:
+            array = array[::-1].copy()[::-1] if array.ndim else array
+        case 4:
+            array.flags.writeable = False
+        case 5:
+            return array.view(np.matrix) if array.ndim == 2 else array
+    return array
+
+
+def _tensor_layout(tensor: Tensor, layout: int) -> Tensor:
+    try:
+        match layout:
+            case 1:
+                return tensor.mT.contiguous().mT
+            case 2:
+                return tensor.repeat_interleave(2, dim=0)[::2]
+            case 3:
+                return tensor.requires_grad_()
+            case 4:
+                return tensor.expand(tensor.shape)
+            case 5:
+                return torch._neg_view(-tensor)
+            case 6:
+                return tensor.to_sparse()
+            case 7:
+                return tensor.to("meta")
+            case 8:
+                return tensor.to_mkldnn()
+            case 9:
+                return torch.nested.as_nested_tensor([*tensor])
+            case 10:
+                return torch.quantize_per_tensor(tensor.float(), 0.5, 3, torch.quint8)
+            case 11:
+                return tensor.to_sparse_csr()
+    except (RuntimeError, IndexError, TypeError, ValueError):
+        pass
+    return tensor
+
+
+def _frame_size(choices: Choices, rows: int) -> object:
+    match choices.byte() % 6:
+        case 1:
+            return (1080, 1920)
+        case 2:
+            return torch.tensor([[choices.pick(VALUES), choices.pick(VALUES)]] * rows)
+        case 3:
+            return np.full((rows, choices.byte() % 4), choices.pick(VALUES))
+        case 4:
+            return (choices.number() - 5, choices.pick([0, 1, 2**40, 2**70, True]))
+        case 5:
+            return np.array([["a", None]] * rows, choices.pick(["O", "U1", "S1", "O"]))
+    return None

@@ -1,0 +1,71 @@
+"""The coverage-guided fuzzer: ``python tests/fuzz/run.py TARGET --runs N``.
+
+It needs the extra ``fuzz``. An input on which a target fails is written to the folder of
+``--findings``, and said; give that file as ``--input`` to see the failure again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import atheris
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+with atheris.instrument_imports(include=["feat_pose_plugin"]):
+    from fuzz.common import scratch
+    from fuzz.targets import SEEDS, TARGETS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("target", choices=TARGETS)
+    parser.add_argument("--runs", type=int, default=10_000, help="how many inputs")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--findings", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--input", type=Path, help="one input, and no others")
+    given = parser.parse_args()
+    target = TARGETS[given.target]
+    warnings.simplefilter("error")
+    if given.input is not None:
+        target(given.input.read_bytes())
+        return
+    corpus = Path(tempfile.mkdtemp())
+    for number, seed in enumerate(SEEDS[given.target]):
+        (corpus / str(number)).write_bytes(seed)
+    count, start = 0, time.monotonic()
+
+    def counted(data: bytes) -> None:
+        nonlocal count
+        target(data)
+        count += 1
+        if count % 10_000 == 0 or count == given.runs:
+            seconds = time.monotonic() - start
+            print(f"{given.target}: {count} inputs in {seconds:.0f} s, no finding", flush=True)
+        if count == given.runs:
+            shutil.rmtree(corpus)
+            shutil.rmtree(scratch())
+            os._exit(0)  # libFuzzer's own end waits for threads of Arrow, and they for Python
+
+    settings = {
+        "runs": -1,
+        "seed": given.seed,
+        "max_len": 4096,
+        "timeout": 20,  # seconds an input
+        "rss_limit_mb": 4096,
+        "artifact_prefix": f"{given.findings}/{given.target}-",
+        "verbosity": 0,
+    }
+    options = [f"-{name}={value}" for name, value in settings.items()]
+    atheris.Setup([sys.argv[0], *options, str(corpus)], counted)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Each target: bytes in; it returns, or raises what is a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fuzz.checkpoints import checkpoint
+from fuzz.files import csv_file, parquet
+from fuzz.frames import frames
+from fuzz.json_files import json_file
+from fuzz.landmarks import landmarks
+from fuzz.names import names
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "landmarks": landmarks,
+    "frames": frames,
+    "csv": csv_file,
+    "parquet": parquet,
+    "checkpoint": checkpoint,
+    "json": json_file,
+    "names": names,
+}
+SEEDS: dict[str, list[bytes]] = {
+    "landmarks": [bytes([n % 7, 0, n, n // 8, n, 2]) for n in range(48)],
+    "frames": [bytes([3, 2, n, n * 7 % 256, n, n * 3 % 256, n * 5 % 256, n]) for n in range(64)],
+    "csv": [
+        b"\x01\x80\n\x81\n\x81",
+        b'\x00\x80,note\r\n\x81,"a,b"\r\n\x84,\r\n',
+        b"\x01\x85\x80,\x8e\n\x81,1,2,3,4,5,6\n",
+        b"\x01\x80,\x8f\n\x81,480,640\n\x86,,\n\x83,1,2\n",
+        b"\x01\x80\n",
+        b"\x03\x8e\n\x90\n\x90",
+        b'\x02\x8e,note\r\n\x90,"a,b"\r\n,,,,,,\r\n',
+        b"\x04\x85\x8e,\x8f\n\x90,1,2\n,,,,,,,\n",
+        b"\x01",
+    ],
+    "parquet": [bytes([m, n, 0]) for n in range(80) for m in (0, 1)]
+    + [bytes([n, n % 4, 3, n, n, n * 37 % 256, n % 8, n, n, n * 31 % 256]) for n in range(64)],
+    "checkpoint": [bytes([n % 3, n % 5, n, n * 7 % 256, n, n % 8, n]) for n in range(60)]
+    + [b"\x00\x02" + text for text in (b"\x80", b"\x81", b"\x82", b"{\x83{\x84\x85\x86}}")],
+    "json": [
+        b"\x00\x80\x81\x82\x85",
+        b"\x00\x80\x81\x82,\x81\x82\x85",
+        b"\x00\x80\x83{}\x85",
+        b"\x00\x86",
+        b"\x01\x87",
+        b"\x01\x88{\x89\x8b,\x8a\x8b}}",
+        b"\x01{\x8e}",
+        b"\x02\x8c\x8d}",
+    ],
+    "names": [bytes([n % 5, n % 10, n, n % 7, n * 3, n % 10]) for n in range(80)],
+}

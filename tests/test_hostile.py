@@ -1,0 +1,373 @@
+"""Input from strangers: a right answer or an error of ours, and nothing else.
+
+The checks of ``tests/fuzz`` on a few inputs each, and by name what they have found.
+"""
+
+from __future__ import annotations
+
+import decimal
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from fuzz.common import FACE, known_pose, scratch
+from fuzz.targets import SEEDS, TARGETS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, bundled, convert_pose, estimate_pose
+from feat_pose_plugin.errors import (
+    ConventionError,
+    FeatPoseError,
+    FrameSizeError,
+    LandmarkError,
+    TableError,
+    WeightsError,
+)
+from feat_pose_plugin.landmarks import landmark_columns
+from feat_pose_plugin.manifest import MANIFEST, Manifest
+from feat_pose_plugin.mlp.checkpoint import read_checkpoint
+from feat_pose_plugin.pose_tables import convert_table
+
+ANGLES = FEAT_FACEPOSE_COLUMNS_6D[:3]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def swept() -> Iterator[None]:
+    yield
+    shutil.rmtree(scratch())
+    scratch.cache_clear()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_any_input_ends_in_a_right_answer_or_an_error_of_ours(target: str) -> None:
+    seeds = SEEDS[target]
+
+    @settings(max_examples=80)
+    @given(st.sampled_from(seeds), st.integers(0, 12), st.binary(max_size=12))
+    def check(seed: bytes, place: int, other: bytes) -> None:
+        TARGETS[target](seed[:place] + other + seed[place + len(other) // 2 :])
+
+    for seed in seeds[:40]:
+        TARGETS[target](seed)
+    check()
+
+
+# Landmarks
+
+
+def table(rows: int = 2) -> pd.DataFrame:
+    values = np.tile(FACE.numpy().T.reshape(1, 136), (rows, 1))
+    return pd.DataFrame(values, columns=landmark_columns())
+
+
+def test_a_masked_coordinate_is_missing() -> None:
+    faces = np.ma.array(FACE.numpy()[None].repeat(2, 0).astype(int))
+    faces[0, 5, 1] = np.ma.masked
+    pose = estimate_pose(faces)[ANGLES].to_numpy()
+    assert np.isnan(pose[0]).all()
+    np.testing.assert_allclose(pose[1], known_pose(), atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_an_array_that_runs_backwards_is_read(rows: int) -> None:
+    faces = FACE.numpy()[None].repeat(rows, 0)
+    assert len(estimate_pose(faces[::-1])) == rows
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        FACE[None].to_sparse(),
+        FACE[None].to("meta"),
+        FACE[None].to_mkldnn(),
+        torch.empty(1, 68, 2, dtype=torch.bits8),
+    ],
+)
+def test_a_tensor_without_plain_values_is_refused(tensor: torch.Tensor) -> None:
+    with pytest.raises(LandmarkError, match="landmarks"):
+        estimate_pose(tensor)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "boolean", "complex64", "M8[ns]", "m8[ns]"])
+@pytest.mark.parametrize("name", ["x_0", "FrameWidth"])
+def test_a_column_of_no_numbers_is_refused(dtype: str, name: str) -> None:
+    odd = table().assign(FrameHeight=480, FrameWidth=640)
+    odd[name] = odd[name].astype("bool" if dtype == "boolean" else int).astype(dtype)
+    with pytest.raises((LandmarkError, FrameSizeError), match=f"'{name}' is of .*, not of numbers"):
+        estimate_pose(odd)
+
+
+@pytest.mark.parametrize("cell", [[1.0], {}, decimal.Decimal("sNaN"), 1j, "\ud800", "12o"])
+def test_a_cell_that_is_no_number_is_refused(cell: object) -> None:
+    odd = table()
+    odd["y_3"] = pd.Series([odd["y_3"][0], cell], dtype=object)
+    with pytest.raises(LandmarkError, match="row 1 of column 'y_3'"):
+        estimate_pose(odd)
+
+
+def test_a_number_beyond_all_floats_is_a_row_without_a_face() -> None:
+    odd = table()
+    odd["y_3"] = pd.Series([odd["y_3"][0], 10**400], dtype=object)
+    pose = estimate_pose(odd)[ANGLES]
+    np.testing.assert_allclose(pose.iloc[0], known_pose(), atol=1e-5)
+    assert pose.iloc[1].isna().all()
+
+
+def test_frame_sizes_in_two_columns_of_one_name_are_refused() -> None:
+    twice = table().assign(FrameHeight=480, FrameWidth=640)
+    twice.insert(0, "FrameWidth", 1.0, allow_duplicates=True)
+    with pytest.raises(FrameSizeError, match="2 columns 'FrameWidth'"):
+        estimate_pose(twice)
+
+
+@pytest.mark.parametrize("size", [(2**70, 5), (480, 2**40), np.array([["a", None]] * 2)])
+def test_a_frame_size_of_no_camera_is_refused(size: object) -> None:
+    with pytest.raises(FrameSizeError):
+        estimate_pose(table(), frame_size=size)  # type: ignore[arg-type]
+
+
+def test_frame_sizes_of_a_table_may_be_beyond_float32() -> None:
+    pose = estimate_pose(table().assign(FrameHeight=480.0, FrameWidth=[640.0, 1e300]))
+    assert pose["Z"].notna().tolist() == [True, False]
+
+
+# Tables
+
+
+def pose_file(path: Path, **metadata: str) -> Path:
+    columns = pa.table({name: [0.1, 0.2, 0.3] for name in ANGLES})
+    names = {key.encode(): value.encode() for key, value in metadata.items()}
+    pq.write_table(columns.replace_schema_metadata(names), path, compression="none")
+    return path
+
+
+def test_parquet_with_any_byte_of_its_footer_changed_keeps_its_rows_or_is_refused(
+    tmp_path: Path,
+) -> None:
+    content = pose_file(tmp_path / "in.parquet").read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    for place in range(footer, len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        (tmp_path / "in.parquet").write_bytes(changed)
+        target = tmp_path / "out.parquet"
+        try:
+            rows = convert_table(tmp_path / "in.parquet", target, "feat", "img2pose")
+        except FeatPoseError:
+            assert not target.exists()
+            continue
+        assert rows == len(pq.ParquetFile(target).read(use_threads=False))
+        target.unlink()
+
+
+def test_damage_to_a_page_of_our_own_is_noticed(tmp_path: Path) -> None:
+    written = tmp_path / "pose.parquet"
+    values = np.linspace(-1, 1, 1000)
+    pq.write_table(pa.table(dict.fromkeys(ANGLES, values)), tmp_path / "in.parquet")
+    convert_table(tmp_path / "in.parquet", written, "feat", "img2pose")
+    content = bytearray(written.read_bytes())
+    content[len(content) // 3] ^= 1
+    written.write_bytes(content)
+    with pytest.raises(TableError, match=f"{written} cannot be read as Parquet"):
+        convert_table(written, tmp_path / "again.parquet", "img2pose", "feat")
+
+
+@pytest.mark.parametrize(
+    ("attrs", "error"),
+    [
+        ("[1]", TableError),
+        ("{", TableError),
+        ('{"a": 1, "a": 2}', TableError),
+        ('{"a":' * 100 + "1" + "}" * 100, TableError),
+        ('{"a":' * 10_000, TableError),
+        ('{"feat_pose": 3}', ConventionError),
+        ('{"feat_pose": {}}', ConventionError),
+        ('{"feat_pose": {"convention": []}}', ConventionError),
+        ('{"feat_pose": {"convention": "feat", "translation_unit": "mile"}}', ConventionError),
+    ],
+)
+def test_attrs_of_a_parquet_file_that_are_none_are_refused(
+    attrs: str, error: type[FeatPoseError], tmp_path: Path
+) -> None:
+    source = pose_file(tmp_path / "in.parquet", PANDAS_ATTRS=attrs)
+    with pytest.raises(error, match=str(source)):
+        convert_table(source, tmp_path / "out.parquet", "feat", "img2pose")
+    assert [*tmp_path.iterdir()] == [source]
+
+
+def test_a_landmark_column_of_times_is_refused(tmp_path: Path) -> None:
+    times = pa.table(table()).set_column(0, "x_0", pa.array([1, 2], pa.time64("ns")))
+    pq.write_table(times, tmp_path / "in.parquet")
+    with pytest.raises(FeatPoseError, match=r"in\.parquet"):
+        convert_and_estimate(tmp_path / "in.parquet")
+    assert len([*tmp_path.iterdir()]) == 1
+
+
+def convert_and_estimate(source: Path) -> None:
+    from fuzz.common import estimator
+
+    from feat_pose_plugin.pose_tables import estimate_table
+
+    estimate_table(source, source.with_name("out.csv"), estimator())
+
+
+def test_a_csv_with_a_million_columns_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes(b"," * 1_000_000)
+    with pytest.raises(TableError, match="more than 65536 commas"):
+        convert_and_estimate(tmp_path / "in.csv")
+
+
+@pytest.mark.parametrize("start", [b'"', ",".join(landmark_columns()).encode() + b"\n"])
+def test_a_line_of_a_gigabyte_is_refused_in_bounded_memory(start: bytes, tmp_path: Path) -> None:
+    with (tmp_path / "in.csv").open("wb") as file:
+        file.write(start)
+        file.truncate(1 << 30)  # of NUL bytes, which take no place on the disk
+    code = f"""
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from fuzz.common import estimator
+from feat_pose_plugin.errors import TableError
+from feat_pose_plugin.pose_tables import estimate_table
+import pandas
+estimator()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    estimate_table(Path("in.csv"), Path("out.csv"), estimator())
+except TableError as error:
+    assert "longer than" in str(error), error
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert int(run.stdout) < 500  # megabytes
+    assert len([*tmp_path.iterdir()]) == 1
+
+
+# Checkpoints
+
+
+@pytest.mark.parametrize(
+    "card", ['{"a": 1, "a": 1}', '{"a":' * 10_000, '{"a": [' + "[" * 70 + "]" * 70 + "]}"]
+)
+def test_a_card_that_says_two_things_or_is_too_deep(card: str, make_checkpoint) -> None:
+    path = make_checkpoint(hidden=(4, 3))
+    path.with_suffix(".json").write_text(card)
+    with pytest.raises(WeightsError, match=f"{path.stem}.json cannot be read as JSON"):
+        read_checkpoint(path)
+
+
+def test_a_checkpoint_of_any_size_is_not_read_whole(make_checkpoint) -> None:
+    path = make_checkpoint(hidden=(4, 3))
+    os.truncate(path, 1 << 40)
+    with pytest.raises(WeightsError, match="it is larger than"):
+        read_checkpoint(path)
+
+
+def test_a_pipe_is_no_checkpoint_and_holds_nobody_up(make_checkpoint) -> None:
+    path = make_checkpoint(hidden=(4, 3))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(WeightsError, match="is no file"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json", ".reference.json"])
+def test_bundled_weights_that_were_changed_are_refused(suffix: str, tmp_path: Path) -> None:
+    package = Path(bundled.__file__).parent
+    shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    changed = tmp_path / package.name / "weights" / f"pose_mlp_synth_2d{suffix}"
+    content = bytearray(changed.read_bytes())
+    if suffix == ".safetensors":
+        content[-1] ^= 1
+    else:
+        content[-1:] = b" \n"  # it means the same
+    changed.write_bytes(content)
+    code = """
+import torch
+from feat_pose_plugin import estimate_pose
+from feat_pose_plugin.errors import WeightsError
+from feat_pose_plugin.testing import project_face
+try:
+    estimate_pose(project_face(torch.zeros(1, 3)), frame_size=(480, 640))
+except WeightsError as error:
+    print(error)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(changed) in run.stdout
+    assert "SHA-256" in run.stdout
+    assert "nstall" in run.stdout
+
+
+def test_every_bundled_file_is_pinned() -> None:
+    folder = bundled.bundled_path("x").parent
+    pinned = {f"{name}.{suffix}" for name, files in bundled.RELEASED.items() for suffix in files}
+    assert pinned == {path.name for path in folder.iterdir()}
+
+
+# Other JSON
+
+
+def entry(**changes: object) -> dict[str, object]:
+    plain = {"input": "a", "input_sha256": "b", "output_sha256": "c", "replaced_sha256": None}
+    return {**plain, "rows": 1, "faces": 1, "made_by": {}, **changes}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 10_000,
+        '{"tables": {}, "tables": {}}',
+        '{"tables": []}',
+        '{"tables": {"a.csv": 1}}',
+        json.dumps({"tables": {"a.csv": entry(rows="1")}}),
+        json.dumps({"tables": {"a.csv": entry(other=1)}}),
+        "\ufeff{}",
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text(content)
+    with pytest.raises(TableError, match=MANIFEST):
+        Manifest(tmp_path)
+
+
+def test_a_path_in_a_manifest_is_never_followed(tmp_path: Path) -> None:
+    folder, victim = tmp_path / "out", tmp_path / "victim.csv"
+    folder.mkdir()
+    victim.write_text("mine")
+    victim.chmod(0)
+    listed = {"../victim.csv": entry(input="../victim.csv"), "/etc/passwd": entry()}
+    (folder / MANIFEST).write_text(json.dumps({"tables": listed}))
+    manifest = Manifest(folder)
+    manifest.write()
+    assert manifest.may_replace(folder / "victim.csv")
+    assert not manifest.is_done(victim, folder / "victim.csv", {})
+    victim.chmod(0o600)
+    assert victim.read_text() == "mine"
+    assert [path.name for path in folder.iterdir()] == [MANIFEST]
+
+
+def test_a_tag_that_is_none_is_refused_in_memory_too() -> None:
+    pose = pd.DataFrame([[0.1] * 6], columns=FEAT_FACEPOSE_COLUMNS_6D)
+    pose.attrs["feat_pose"] = ["feat"]
+    with pytest.raises(ConventionError, match="damaged"):
+        convert_pose(pose, None, "img2pose")
