@@ -8,8 +8,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from documents import blocks, python_blocks
 import torch
+from documents import blocks, python_blocks
 
 from feat_pose_plugin import (
     PoseBackend,
