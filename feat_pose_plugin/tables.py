@@ -29,7 +29,7 @@ from feat_pose_plugin.csv_text import (
     split_cells,
 )
 from feat_pose_plugin.errors import FeatPoseError, TableError
-from feat_pose_plugin.files import place_part, write_part, write_whole
+from feat_pose_plugin.files import identity, place_part, write_part, write_whole
 from feat_pose_plugin.tag import parquet_attrs, parquet_metadata
 
 FORMATS = {".csv": "CSV", ".parquet": "Parquet"}
@@ -119,6 +119,7 @@ def stream_part(
                 progress(rows, size)
 
     answers = _Answers(source, function)
+    read = identity(source)
     with writing(target), write_part(target) as part:
         if _is_csv(source) and _is_csv(target):
             _write_csv(reported(_changed_text(source, reads, answers, keep_read)), part)
@@ -127,6 +128,11 @@ def stream_part(
             _write_csv(reported(_as_text(tables)), part)
         else:
             _write_parquet(reported(_changed_tables(source, reads, answers, keep_read)), part)
+        if identity(source) != read:
+            raise TableError(
+                f"{source} was changed or replaced while it was read. Nothing was written; start "
+                "again when nobody writes to it."
+            )
     return part, written
 
 

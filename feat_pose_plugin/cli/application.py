@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from typer.core import TyperGroup
 
 from feat_pose_plugin import __version__
 from feat_pose_plugin.errors import FeatPoseError, TableError, UnknownBackendError
+from feat_pose_plugin.signals import Stopped, stopping
 
 
 class _Commands(TyperGroup):
@@ -17,7 +19,13 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         try:
-            return super().invoke(ctx)
+            with stopping():
+                return super().invoke(ctx)
+        except Stopped as signal:
+            typer.echo(
+                f"Stopped by {signal}. What is finished is kept; start again to go on.", err=True
+            )
+            raise typer.Exit(128 + signal.number) from signal
         except (FeatPoseError, OSError) as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(_exit_status(error)) from error
@@ -56,3 +64,17 @@ def main(
 ) -> None:
     """Head pose from 68 face landmarks."""
     del version
+
+
+def _go_offline(wanted: bool) -> None:
+    if wanted:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
+
+
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline", help="Connect to nothing, as with HF_HUB_OFFLINE=1.", callback=_go_offline
+    ),
+]
+"""Of every command that makes a pose model by its name."""

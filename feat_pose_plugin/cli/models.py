@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Annotated
 
 import typer
 
-from feat_pose_plugin.cli.application import app
+from feat_pose_plugin.cli.application import Offline, app
 
 
 @app.command()
@@ -39,3 +40,32 @@ def models() -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for *cells, last in rows:
         typer.echo("  ".join(map(str.ljust, cells, widths)) + "  " + last)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="pose_mlp: py-feat's weights.")],
+    revision: Annotated[
+        str, typer.Option(metavar="REV", help="Branch, tag or commit of the hub repository.")
+    ] = "main",
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="When to give up.")] = 60,
+    offline: Offline = False,
+) -> None:
+    """Download the weights of a pose model, verify them and put them into the hub's cache.
+
+    Offline, those that lie there are verified.
+    """
+    del offline
+    from feat_pose_plugin.errors import OptionError
+    from feat_pose_plugin.fetch import DEFAULT_REVISION, OFFICIAL_NAME, fetch_official
+    from feat_pose_plugin.mlp.weights import PATH_VARIABLE
+
+    if name not in ("pose_mlp", OFFICIAL_NAME):
+        raise OptionError(
+            f"{name!r} has nothing to fetch. pose_mlp has; pose_mlp_synth comes with this package, "
+            "and other models bring their own."
+        )
+    fetched = fetch_official(revision, timeout=timeout)
+    typer.echo(f"{fetched.path}\nSHA-256 {fetched.sha256}\nrevision {fetched.commit}")
+    if revision != DEFAULT_REVISION:
+        typer.echo(f"To use this revision, set {PATH_VARIABLE}={fetched.path}")
