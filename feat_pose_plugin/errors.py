@@ -78,7 +78,14 @@ class EvaluationError(FeatPoseError, ValueError):
 
 
 class TableError(FeatPoseError, OSError):
-    """A landmark table cannot be read, or a pose table cannot be written."""
+    """A landmark table cannot be read, or a pose table cannot be written.
+
+    Attributes:
+        system_errno: What the operating system said against writing, if it did. Kept when the error
+            comes out of another process, which a cause is not.
+    """
+
+    system_errno: int | None = None
 
 
 class WorkerError(FeatPoseError, RuntimeError):

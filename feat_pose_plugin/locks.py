@@ -32,7 +32,7 @@ def only_writer(path: Path) -> Iterator[None]:
             lock.acquire()
             # Whoever was before us may have removed the file that we then locked.
             if not os.path.samestat(found, path.stat()):
-                raise Timeout(path)  # noqa: TRY301
+                raise Timeout(str(path))  # noqa: TRY301
         except (Timeout, FileNotFoundError) as error:
             lock.release()
             raise TableError(

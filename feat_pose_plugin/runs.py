@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -164,10 +165,13 @@ class PoseRun:
     def _place(self, waiting: list[_Made], done: Callable[[PoseTable], object]) -> None:
         """Put tables into their places, and into the manifest before."""
         if waiting and identity(self._folder) != self._folder_identity:
-            raise TableError(
-                f"the folder {self._folder} is not the one that this run began in. Was it moved, or "
-                "a disk unmounted? Start again when it is back: tables that are finished are kept."
+            error = TableError(
+                f"the folder {self._folder} is not the one that this run began in. Was it moved, "
+                "or a disk unmounted? Start again when it is back: tables that are finished are "
+                "kept."
             )
+            error.system_errno = errno.ESTALE
+            raise error
         if self._manifest is not None and waiting:
             for made in waiting:
                 source, target = made.job

@@ -6,6 +6,7 @@ types, its metadata included.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -161,10 +162,12 @@ def writing(path: Path) -> Iterator[None]:
     except TableError:
         raise
     except OSError as error:
-        raise TableError(
+        failure = TableError(
             f"{path} could not be written: {error.strerror or error}. Nothing was written; make "
             "room or choose another output."
-        ) from error
+        )
+        failure.system_errno = error.errno or errno.EIO
+        raise failure from error
 
 
 class _Answers:

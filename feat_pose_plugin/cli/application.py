@@ -26,6 +26,9 @@ class _Commands(TyperGroup):
                 f"Stopped by {signal}. What is finished is kept; start again to go on.", err=True
             )
             raise typer.Exit(128 + signal.number) from signal
+        except MemoryError as error:
+            typer.echo("Error: there is too little memory.", err=True)
+            raise typer.Exit(1) from error
         except (FeatPoseError, OSError) as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(_exit_status(error)) from error
@@ -44,6 +47,8 @@ def _exit_status(error: Exception) -> int:
     """2 where other input or options would help, 1 where the machine or the package failed."""
     is_input = isinstance(error, ValueError | TableError | UnknownBackendError)
     numbers = {getattr(e, "errno", None) for e in (error, error.__cause__)}
+    if getattr(error, "system_errno", None) is not None:
+        return 1
     return 2 if is_input and numbers <= {None, errno.ENOENT} else 1
 
 

@@ -35,8 +35,7 @@ _hub_failures: dict[str, str] = {}
 
 
 def _after_fork() -> None:
-    """In a forked child, where no other thread is left: none that would release a lock, nor those
-    of torch's pool, for which torch would wait for ever."""
+    """A forked child has no other threads: nobody would release a lock, or work for torch."""
     global _lock, _hub_lock
     _lock, _hub_lock = threading.Lock(), threading.Lock()
     if _networks:
