@@ -85,7 +85,14 @@ class PictureError(FeatPoseError, ValueError):
 
 
 class TableError(FeatPoseError, OSError):
-    """A table cannot be read, or an output cannot be written."""
+    """A table cannot be read, or an output cannot be written.
+
+    Attributes:
+        system_errno: What the operating system said against writing, if it did. Kept when the error
+            comes out of another process, which a cause is not.
+    """
+
+    system_errno: int | None = None
 
 
 class ExportError(FeatPoseError, RuntimeError):

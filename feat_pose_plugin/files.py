@@ -74,6 +74,16 @@ def place_part(part: Path, path: Path) -> None:
         raise
 
 
+def identity(path: Path) -> tuple[int, ...] | None:
+    """What changes when a file or folder is replaced, or a file is written to; None without it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    content = () if path.is_dir() else (found.st_size, found.st_mtime_ns)
+    return found.st_dev, found.st_ino, *content
+
+
 def remove_parts(folder: Path, names: Collection[str]) -> None:
     """Remove what writers that were killed have left behind. Nobody else may be writing.
 

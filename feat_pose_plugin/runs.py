@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
 
-from filelock import FileLock, Timeout
-
 from feat_pose_plugin import __version__
 from feat_pose_plugin.backend import FrameSize
-from feat_pose_plugin.errors import TableError
+from feat_pose_plugin.errors import TableError, WorkerError
 from feat_pose_plugin.estimate import PoseEstimator
-from feat_pose_plugin.files import place_part, remove_parts
+from feat_pose_plugin.files import identity, place_part, remove_parts
+from feat_pose_plugin.locks import only_writer
 from feat_pose_plugin.manifest import MANIFEST, Entry, Manifest, sha256_of
 from feat_pose_plugin.outputs import Job, refuse_existing
 from feat_pose_plugin.pose_tables import PoseTable, estimate_part
@@ -69,14 +70,15 @@ def open_run(
     into_folder = output.is_dir()
     folder = output if into_folder else output.parent
     names = {MANIFEST, *(target.name for _, target in jobs)}
-    with _locked(folder / (_LOCK if into_folder else f".{output.name}.lock")):
+    with only_writer(folder / (_LOCK if into_folder else f".{output.name}.lock")):
         manifest = Manifest(output) if into_folder else None
-        run = PoseRun(jobs, estimator, frame_size, force, manifest)
+        run = PoseRun(folder, jobs, estimator, frame_size, force, manifest)
         remove_parts(folder, names)  # of runs that were killed
         try:
             yield run
         finally:
-            remove_parts(folder, names)
+            with suppress(OSError):  # of a folder that is gone; the error that ends the run says so
+                remove_parts(folder, names)
 
 
 class PoseRun:
@@ -89,6 +91,7 @@ class PoseRun:
 
     def __init__(
         self,
+        folder: Path,
         jobs: Sequence[Job],
         estimator: PoseEstimator,
         frame_size: FrameSize | None,
@@ -98,6 +101,8 @@ class PoseRun:
         self.kept: list[PoseTable] = []
         self.jobs: list[Job] = []
         self._options = estimator, frame_size, manifest is not None
+        self._folder = folder
+        self._folder_identity = identity(folder)
         self._manifest = manifest
         self._made_by = _describe(estimator, frame_size)
         for source, target in jobs:
@@ -159,6 +164,14 @@ class PoseRun:
 
     def _place(self, waiting: list[_Made], done: Callable[[PoseTable], object]) -> None:
         """Put tables into their places, and into the manifest before."""
+        if waiting and identity(self._folder) != self._folder_identity:
+            error = TableError(
+                f"the folder {self._folder} is not the one that this run began in. Was it moved, "
+                "or a disk unmounted? Start again when it is back: tables that are finished are "
+                "kept."
+            )
+            error.system_errno = errno.ESTALE
+            raise error
         if self._manifest is not None and waiting:
             for made in waiting:
                 source, target = made.job
@@ -189,9 +202,18 @@ def _make(
 ) -> _Made:
     """Estimate a table, in whatever process this is."""
     source, target = job
-    input_sha256 = sha256_of(source) if with_hashes else ""  # before it is read
-    part = estimate_part(source, target, estimator, frame_size=frame_size, progress=progress)
-    return _Made(job, part, input_sha256, sha256_of(part.path) if with_hashes else "")
+    try:
+        input_sha256 = sha256_of(source) if with_hashes else ""  # before it is read
+        part = estimate_part(source, target, estimator, frame_size=frame_size, progress=progress)
+        return _Made(job, part, input_sha256, sha256_of(part.path) if with_hashes else "")
+    except (MemoryError, RuntimeError) as error:
+        # Torch and the starting of threads say it by a RuntimeError.
+        if isinstance(error, MemoryError) or re.search("allocate memory|new thread", str(error)):
+            raise WorkerError(
+                f"{source}: there was too little memory: {error}. Start again with fewer processes "
+                "or more memory: tables that are finished are kept."
+            ) from error
+        raise
 
 
 def _describe(estimator: PoseEstimator, frame_size: FrameSize | None) -> dict[str, Any]:
@@ -207,21 +229,3 @@ def _describe(estimator: PoseEstimator, frame_size: FrameSize | None) -> dict[st
         "frame_size": frame_size,
     }
     return dict(json.loads(json.dumps(described)))
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    lock = FileLock(path, timeout=0)
-    with writing(path):
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise TableError(
-                f"another run is writing here, as {path} says. Wait for it, or choose another "
-                "output."
-            ) from error
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        lock.release()

@@ -6,6 +6,7 @@ types, its metadata included.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ from feat_pose_plugin.csv_text import (
     split_cells,
 )
 from feat_pose_plugin.errors import FeatPoseError, TableError
-from feat_pose_plugin.files import place_part, write_part, write_whole
+from feat_pose_plugin.files import identity, place_part, write_part, write_whole
 from feat_pose_plugin.tag import parquet_attrs, parquet_metadata
 
 FORMATS = {".csv": "CSV", ".parquet": "Parquet"}
@@ -119,6 +120,7 @@ def stream_part(
                 progress(rows, size)
 
     answers = _Answers(source, function)
+    read = identity(source)
     with writing(target), write_part(target) as part:
         if _is_csv(source) and _is_csv(target):
             _write_csv(reported(_changed_text(source, reads, answers, keep_read)), part)
@@ -127,6 +129,11 @@ def stream_part(
             _write_csv(reported(_as_text(tables)), part)
         else:
             _write_parquet(reported(_changed_tables(source, reads, answers, keep_read)), part)
+        if identity(source) != read:
+            raise TableError(
+                f"{source} was changed or replaced while it was read. Nothing was written; start "
+                "again when nobody writes to it."
+            )
     return part, written
 
 
@@ -188,10 +195,12 @@ def writing(path: Path) -> Iterator[None]:
     except TableError:
         raise
     except OSError as error:
-        raise TableError(
+        failure = TableError(
             f"{path} could not be written: {error.strerror or error}. Nothing was written; make "
             "room or choose another output."
-        ) from error
+        )
+        failure.system_errno = error.errno or errno.EIO
+        raise failure from error
 
 
 class _Answers:

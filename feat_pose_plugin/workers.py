@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
 from feat_pose_plugin.errors import WorkerError
+from feat_pose_plugin.signals import signals_for_children_blocked
 
 
 @contextmanager
@@ -33,6 +34,9 @@ def process_executor(processes: int) -> Iterator[Executor]:
     theirs, ours = context.Pipe(duplex=False)
     executor = ProcessPoolExecutor(processes, context, initializer=_start, initargs=(theirs,))
     try:
+        with signals_for_children_blocked():  # they end with this process, however it ends
+            for _ in range(processes):
+                executor.submit(os.getpid)
         yield executor
     except BaseException as error:
         ours.close()

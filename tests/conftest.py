@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported; a look-up takes 23 s
 
@@ -16,6 +17,7 @@ import pytest
 import torch
 from accuracy import read_canonical_face
 from hypothesis import settings
+from local_hub import LocalHub
 
 from feat_pose_plugin import pyfeat
 from feat_pose_plugin.mlp import backend as mlp_backend
@@ -77,6 +79,18 @@ def hub(hub_folder: Path) -> Iterator[Hub]:
 
     with feat_hub(hub_folder) as hub:
         yield hub
+
+
+@pytest.fixture
+def local_hub() -> Iterator[LocalHub]:
+    """A hub on this machine, without files."""
+    with LocalHub() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.stopped.set()
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture

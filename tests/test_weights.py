@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
 import os
 import subprocess
@@ -18,8 +17,8 @@ import torch
 from feat_pose_plugin import get_pose_backend
 from feat_pose_plugin.bundled import bundled_path
 from feat_pose_plugin.errors import WeightsError, WeightsNotFoundError
+from feat_pose_plugin.fetch import OFFICIAL_NAME
 from feat_pose_plugin.mlp.weights import (
-    OFFICIAL_NAME,
     PATH_VARIABLE,
     find_official,
     load_checkpoint,
@@ -77,7 +76,7 @@ def test_failure_lists_all_places_and_the_ways_out(feat_folder, tmp_path, monkey
         assert place in message
     for way in (
         "1. set FEAT_POSE_MLP_PATH",
-        "2. download once where there is a network (hf download py-feat/pose_mlp_v2)",
+        "2. download once where there is a network (feat-pose fetch pose_mlp)",
         "3. use the weights that come with this package: pose_model='pose_mlp_synth'",
     ):
         assert way in message
@@ -202,57 +201,8 @@ def run_python(script: str, **environment: str) -> str:
     return run.stdout
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
-    """Answers like the hub: with the files of a checkpoint, or that there is no such thing."""
-
-    server: HubServer
-
-    def do_HEAD(self) -> None:
-        self.answer(with_body=False)
-
-    def do_GET(self) -> None:
-        self.answer(with_body=True)
-
-    def answer(self, *, with_body: bool) -> None:
-        name = Path(self.path).name
-        self.server.asked.append(f"{self.command} {name}")
-        content = self.server.files.get(name)
-        if content is None:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", "0123456789abcdef0123456789abcdef01234567")
-        self.end_headers()
-        if with_body:
-            self.wfile.write(content)
-
-    def log_message(self, *args) -> None:
-        """Keep the test's output clean."""
-
-
-class HubServer(http.server.ThreadingHTTPServer):
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Hub)
-        self.files: dict[str, bytes] = {}
-        self.asked: list[str] = []
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-
-@pytest.fixture
-def hub():
-    """A hub on this machine."""
-    with HubServer() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
 @pytest.mark.usefixtures("no_official_weights")
-def test_hub_that_fails_is_asked_once_even_by_many_threads(hub, tmp_path):
+def test_hub_that_fails_is_asked_once_even_by_many_threads(local_hub, tmp_path):
     script = """
 import threading
 from feat_pose_plugin.errors import WeightsNotFoundError
@@ -273,31 +223,39 @@ for thread in threads:
 fail()
 print(*failures, sep="\\n")
 """
-    printed = run_python(script, HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path))
+    printed = run_python(
+        script, HF_ENDPOINT=local_hub.url, HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path)
+    )
     assert len(printed.splitlines()) == 9
     assert len(set(printed.splitlines())) == 1
     assert "404" in printed
-    assert [request for request in hub.asked if OFFICIAL_NAME in request] == [
+    assert [request for request in local_hub.asked if OFFICIAL_NAME in request] == [
         "HEAD pose_mlp_v2.safetensors"
     ]
 
 
 @pytest.mark.usefixtures("no_official_weights")
-def test_hub_that_answers_is_downloaded_from_once(hub, tmp_path, make_checkpoint):
+def test_hub_that_answers_is_downloaded_from_once(local_hub, tmp_path, make_checkpoint):
     checkpoint = make_checkpoint()
     for suffix in (".safetensors", ".json"):
-        hub.files[OFFICIAL_NAME + suffix] = checkpoint.with_suffix(suffix).read_bytes()
+        local_hub.files[OFFICIAL_NAME + suffix] = checkpoint.with_suffix(suffix).read_bytes()
     script = "from feat_pose_plugin.mlp.weights import find_official; print(find_official())"
-    settings = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
+    settings = {
+        "HF_ENDPOINT": local_hub.url,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(tmp_path / "home"),
+    }
     found = Path(run_python(script, **settings).strip())
     assert load_checkpoint(found).sha256 == load_checkpoint(checkpoint).sha256
-    assert [request for request in hub.asked if request.startswith(f"GET {OFFICIAL_NAME}")] == [
+    assert [
+        request for request in local_hub.asked if request.startswith(f"GET {OFFICIAL_NAME}")
+    ] == [
         "GET pose_mlp_v2.safetensors",
         "GET pose_mlp_v2.json",
     ]
-    hub.asked.clear()
+    local_hub.asked.clear()
     assert Path(run_python(script, **settings).strip()) == found
-    assert hub.asked == []
+    assert local_hub.asked == []
 
 
 # Networks, once per file and device

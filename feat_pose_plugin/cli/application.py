@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from typer.core import TyperGroup
 
 from feat_pose_plugin import __version__
 from feat_pose_plugin.errors import FeatPoseError, TableError, UnknownBackendError
+from feat_pose_plugin.signals import Stopped, stopping
 
 
 class _Commands(TyperGroup):
@@ -17,7 +19,16 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         try:
-            return super().invoke(ctx)
+            with stopping():
+                return super().invoke(ctx)
+        except Stopped as signal:
+            typer.echo(
+                f"Stopped by {signal}. What is finished is kept; start again to go on.", err=True
+            )
+            raise typer.Exit(128 + signal.number) from signal
+        except MemoryError as error:
+            typer.echo("Error: there is too little memory.", err=True)
+            raise typer.Exit(1) from error
         except (FeatPoseError, OSError) as error:
             typer.echo(f"Error: {error}", err=True)
             if isinstance(error, RuntimeError):  # weights, backends, processes; not files
@@ -42,6 +53,8 @@ app = typer.Typer(
 def _exit_status(error: Exception) -> int:
     """2 where other input or options would help, 1 where the machine or the package failed."""
     is_input = isinstance(error, ValueError | TableError | UnknownBackendError)
+    if getattr(error, "system_errno", None) is not None:
+        return 1
     numbers = {e.errno for e in (error, error.__cause__) if isinstance(e, OSError)}
     return 2 if is_input and numbers <= {None, errno.ENOENT} else 1
 
@@ -63,3 +76,17 @@ def main(
 ) -> None:
     """Head pose from 68 face landmarks."""
     del version
+
+
+def _go_offline(wanted: bool) -> None:
+    if wanted:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
+
+
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline", help="Connect to nothing, as with HF_HUB_OFFLINE=1.", callback=_go_offline
+    ),
+]
+"""Of every command that makes a pose model by its name."""

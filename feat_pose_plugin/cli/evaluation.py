@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from feat_pose_plugin.cli.application import app
+from feat_pose_plugin.cli.application import Offline, app
 
 if TYPE_CHECKING:
     from feat_pose_plugin.landmarks import LandmarkTypeChoice
@@ -42,8 +42,10 @@ def evaluate(
     ] = False,
     json: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Write a picture, .png or .pdf.")] = None,
+    offline: Offline = False,
 ) -> None:
     """Measure a pose model against faces whose pose is known."""
+    del offline
     from feat_pose_plugin import evaluation
     from feat_pose_plugin.files import write_whole
 
@@ -72,8 +74,10 @@ def calibrate(
     landmark_type: _LandmarkType = "auto",
     convention: _Convention = "300w-lp",
     groups: _Groups = None,
+    offline: Offline = False,
 ) -> None:
     """Measure the constant turn from a model's zero of the head to a reference's."""
+    del offline
     from feat_pose_plugin import evaluation
 
     known = evaluation.read_reference(
@@ -89,8 +93,10 @@ def turns(
     landmarks: _Landmarks,
     model: _Model = "pose_mlp_synth",
     landmark_type: _LandmarkType = "auto",
+    offline: Offline = False,
 ) -> None:
     """Measure how much of a known turn is read."""
+    del offline
     from feat_pose_plugin import evaluation
 
     kind = cast("LandmarkTypeChoice", landmark_type)  # checked by what reads it

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from feat_pose_plugin.cli.application import Force, app
+from feat_pose_plugin.cli.application import Force, Offline, app
 
 if TYPE_CHECKING:
     from feat_pose_plugin.landmarks import LandmarkType
@@ -84,3 +84,32 @@ def doctor() -> None:
     text, able = examine()
     typer.echo(text)
     raise typer.Exit(0 if able else 1)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="pose_mlp: py-feat's weights.")],
+    revision: Annotated[
+        str, typer.Option(metavar="REV", help="Branch, tag or commit of the hub repository.")
+    ] = "main",
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="When to give up.")] = 60,
+    offline: Offline = False,
+) -> None:
+    """Download the weights of a pose model, verify them and put them into the hub's cache.
+
+    Offline, those that lie there are verified.
+    """
+    del offline
+    from feat_pose_plugin.errors import OptionError
+    from feat_pose_plugin.fetch import DEFAULT_REVISION, OFFICIAL_NAME, fetch_official
+    from feat_pose_plugin.mlp.weights import PATH_VARIABLE
+
+    if name not in ("pose_mlp", OFFICIAL_NAME):
+        raise OptionError(
+            f"{name!r} has nothing to fetch. pose_mlp has; pose_mlp_synth comes with this package, "
+            "and other models bring their own."
+        )
+    fetched = fetch_official(revision, timeout=timeout)
+    typer.echo(f"{fetched.path}\nSHA-256 {fetched.sha256}\nrevision {fetched.commit}")
+    if revision != DEFAULT_REVISION:
+        typer.echo(f"To use this revision, set {PATH_VARIABLE}={fetched.path}")

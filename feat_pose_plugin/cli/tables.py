@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from feat_pose_plugin.cli.application import Force, app
+from feat_pose_plugin.cli.application import Force, Offline, app
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -98,12 +98,14 @@ def estimate(
     force: Annotated[
         bool, typer.Option("--force", help="Replace outputs that another program wrote.")
     ] = False,
+    offline: Offline = False,
 ) -> None:
     """Add the six pose columns to landmark tables.
 
     All other columns and all rows stay as they are; pose columns that are there are replaced.
     Interrupted on its way into a folder, it goes on when it is started again.
     """
+    del offline
     if (height is None) != (width is None):
         raise typer.BadParameter("--height and --width belong together: pass both or neither.")
     if scheduler is not None and processes > 1:
@@ -187,6 +189,7 @@ def convert(
     """
     from tqdm import tqdm
 
+    from feat_pose_plugin.locks import only_writer
     from feat_pose_plugin.outputs import plan_outputs, refuse_existing
     from feat_pose_plugin.pose_tables import convert_table
 
@@ -194,7 +197,10 @@ def convert(
     if not force:
         refuse_existing(jobs)
     for source, target in tqdm(jobs, unit="table", disable=None):  # None: on a terminal only
-        rows = convert_table(source, target, here, there, inter_ocular_mm=inter_ocular_mm)
+        with only_writer(target.with_name(f".{target.name}.lock")):
+            if not force:
+                refuse_existing([(source, target)])  # made by another command since
+            rows = convert_table(source, target, here, there, inter_ocular_mm=inter_ocular_mm)
         tqdm.write(f"{target}: {rows} rows in {there}")
 
 

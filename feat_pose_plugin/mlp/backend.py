@@ -12,9 +12,9 @@ from torch import Tensor
 from feat_pose_plugin.backend import FrameSize, PoseBackend, Provenance, WeightsFile
 from feat_pose_plugin.bundled import bundled_path
 from feat_pose_plugin.errors import LandmarkError, WeightsError, WeightsNotFoundError
+from feat_pose_plugin.fetch import OFFICIAL_NAME
 from feat_pose_plugin.landmarks import LandmarkType
 from feat_pose_plugin.mlp.weights import (
-    OFFICIAL_NAME,
     find_official,
     load_checkpoint,
     load_network,

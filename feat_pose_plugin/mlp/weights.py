@@ -10,21 +10,38 @@ from pathlib import Path
 
 import torch
 
-from feat_pose_plugin.errors import WeightsNotFoundError
+from feat_pose_plugin.errors import WeightsError, WeightsNotFoundError
+from feat_pose_plugin.fetch import (
+    OFFICIAL_NAME,
+    OFFICIAL_REPOSITORY,
+    cached_official,
+    fetch_official,
+    is_offline,
+)
 from feat_pose_plugin.mlp.checkpoint import Checkpoint, read_checkpoint
 from feat_pose_plugin.mlp.network import FoldedNetwork, Network
 from feat_pose_plugin.pyfeat import feat_folder
 
-OFFICIAL_NAME = "pose_mlp_v2"
-OFFICIAL_REPOSITORY = "py-feat/pose_mlp_v2"
 PATH_VARIABLE = "FEAT_POSE_MLP_PATH"
 
 _lock = threading.Lock()
-_hub_lock = threading.Lock()  # of its own: a hub out of reach takes half a minute
+_hub_lock = threading.Lock()  # of its own: a hub that hangs takes a minute
 _checkpoints: dict[Path, Checkpoint] = {}
 _networks: dict[tuple[Path, torch.device, bool, bool], Network] = {}
 _found: dict[tuple[str | None, str | None], Path] = {}
 _hub_failures: dict[str, str] = {}
+
+
+def _after_fork() -> None:
+    """A forked child has no other threads: nobody would release a lock, or work for torch."""
+    global _lock, _hub_lock
+    _lock, _hub_lock = threading.Lock(), threading.Lock()
+    if _networks:
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -114,8 +131,8 @@ def find_official(cache_dir: str | Path | None = None) -> Path:
         + "Ways out:\n"
         f"  1. set {PATH_VARIABLE} to a copy of {OFFICIAL_NAME}.safetensors that has "
         f"{OFFICIAL_NAME}.json beside it;\n"
-        f"  2. download once where there is a network (hf download {OFFICIAL_REPOSITORY}) and take "
-        "the cache folder along;\n"
+        "  2. download once where there is a network (feat-pose fetch pose_mlp) and take the cache "
+        "folder along;\n"
         "  3. use the weights that come with this package: pose_model='pose_mlp_synth'."
     )
 
@@ -136,31 +153,23 @@ def _from_files(named: str | None, tried: list[str]) -> Path | None:
 
 def _from_hub(cache_dir: str | Path | None, tried: list[str]) -> Path | None:
     """The weights out of a hub cache or off the hub; None adds to ``tried`` why not."""
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.constants import HF_HUB_CACHE, HF_HUB_OFFLINE
+    from huggingface_hub.constants import HF_HUB_CACHE
 
-    files = (f"{OFFICIAL_NAME}.safetensors", f"{OFFICIAL_NAME}.json")
     feat = feat_folder()
     caches = [Path(cache_dir or HF_HUB_CACHE), *([feat / "resources"] if feat is not None else [])]
     for cache in caches:
-        cached = [try_to_load_from_cache(OFFICIAL_REPOSITORY, file, cache) for file in files]
-        if all(isinstance(path, str) for path in cached):
-            return Path(str(cached[0]))
+        cached = cached_official(cache)
+        if cached is not None:
+            return cached
         tried.append(f"hub cache {cache}: {OFFICIAL_REPOSITORY} is not there")
     with _hub_lock:
         failure = _hub_failures.get(str(cache_dir))
-        if HF_HUB_OFFLINE:
+        if is_offline():
             failure = "not asked, HF_HUB_OFFLINE is set"
         elif failure is None:
             try:
-                weights, _ = (
-                    hf_hub_download(OFFICIAL_REPOSITORY, file, cache_dir=cache_dir)
-                    for file in files
-                )
-                return Path(weights)
-            except Exception as error:  # what the client raises differs by version and transport
-                cause = error.__cause__ or error  # the client hides the cause behind advice
-                failure = f"{type(cause).__name__}: {cause}"
-                _hub_failures[str(cache_dir)] = failure
+                return fetch_official(cache_dir=cache_dir).path
+            except WeightsError as error:
+                failure = _hub_failures[str(cache_dir)] = str(error)
     tried.append(f"hub repository {OFFICIAL_REPOSITORY}: {failure}")
     return None

@@ -1,0 +1,416 @@
+"""Disks that fill, vanish or may not be written; signals; rivals; forks: the real ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from local_hub import LocalHub
+
+from feat_pose_plugin.demo import find_demo_tables
+from feat_pose_plugin.errors import TableError
+from feat_pose_plugin.landmarks import landmark_columns
+from feat_pose_plugin.locks import only_writer
+from feat_pose_plugin.manifest import MANIFEST
+
+COMMAND = Path(sys.executable).with_name("feat-pose")
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    """Two tables of 1.5 and 4 megabytes, which take a while."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    face = pd.read_csv(find_demo_tables()[0])[landmark_columns()]
+    table = pd.concat([face] * 100, ignore_index=True)
+    table += np.random.default_rng(0).normal(size=table.shape)
+    table.round(3).to_csv(folder / "b.csv", index=False)
+    table[:1000].to_parquet(folder / "a.parquet", index=False)
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Mounts a file system of its own, in memory."""
+    mounted: list[Path] = []
+
+    def make(options: str) -> Path:
+        folder = tmp_path / f"mount{len(mounted)}"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"a file system cannot be mounted here: {error}")
+        mounted.append(folder)
+        return folder
+
+    yield make
+    for folder in mounted:
+        subprocess.run(["umount", "-l", folder], capture_output=True, check=False)
+
+
+def start(*arguments: object, **settings: object) -> subprocess.Popen[str]:
+    command = [COMMAND, *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, **pipes, **settings)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit status, and what was said about it."""
+    _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors
+    return process.returncode, errors
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    while process.poll() is None and not condition():
+        time.sleep(0.002)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def is_writing(folder: Path) -> Callable[[], bool]:
+    """Whether there is part of a table in a folder."""
+    return lambda: next(folder.glob(".[abp]*.????????????????.*"), None) is not None
+
+
+# Disks
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_disk_that_fills_keeps_what_was_whole(
+    jobs: str, tables: Path, mount: Callable[..., Path], tmp_path: Path
+) -> None:
+    disk = mount("size=3m")
+    status, errors = finish(start("estimate", tables, "-o", disk, "--jobs", jobs))
+    assert status == 1
+    assert f"{disk / 'b.csv'} could not be written: No space left on device" in errors
+    assert names(disk) <= {"a.parquet", MANIFEST}
+    subprocess.run(["mount", "-o", "remount,size=30m", disk], check=True)
+    assert finish(start("estimate", tables, "-o", disk, "--jobs", jobs)) == (0, "")
+    assert names(disk) == {"a.parquet", "b.csv", MANIFEST}
+
+
+def test_a_full_disk_leaves_the_old_output_of_every_command(
+    tables: Path, mount: Callable[..., Path]
+) -> None:
+    disk = mount("size=256k")
+    (disk / "pose.parquet").write_bytes(b"old")
+    (disk / "rest").write_bytes(bytes(240 << 10))
+    before = contents(disk)
+    source = tables / "a.parquet"
+    target = disk / "pose.parquet"
+    for arguments in (
+        ["estimate", source, "-o", target, "--force"],
+        ["demo", "-o", disk],
+    ):
+        status, errors = finish(start(*arguments))
+        assert status == 1
+        assert "No space left on device" in errors
+        assert contents(disk) == before
+
+
+def test_a_folder_that_may_not_be_written(tables: Path, mount: Callable[..., Path]) -> None:
+    disk = mount("size=10m")
+    (disk / "a.parquet").write_bytes(b"old")
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    for output in (disk, disk / "pose.csv"):
+        status, errors = finish(start("estimate", tables / "a.parquet", "-o", output, "--force"))
+        assert status == 1
+        assert "could not be written: Read-only file system" in errors
+    assert contents(disk) == {"a.parquet": b"old"}
+
+
+def test_a_disk_that_is_unmounted_gets_no_table_in_its_place(
+    tables: Path, mount: Callable[..., Path]
+) -> None:
+    disk = mount("size=30m")
+    process = start("estimate", tables, "-o", disk)
+    wait_for(lambda: is_writing(disk)() and (disk / "a.parquet").exists(), process)
+    subprocess.run(["umount", "-l", disk], check=True)
+    status, errors = finish(process)
+    assert status == 1
+    assert str(disk) in errors
+    assert names(disk) == set()  # what the disk was mounted over
+
+
+def test_a_folder_that_is_moved_gets_no_table_in_its_place(tables: Path, out: Path) -> None:
+    """As a disk that is mounted again: the path is there, and is another folder."""
+    process = start("estimate", tables / "b.csv", "-o", out)
+    wait_for(is_writing(out), process)
+    part = next(out.glob(".b.*.csv"))
+    moved = out.rename(out.with_name("moved"))
+    out.mkdir()
+    (out / part.name).symlink_to(moved / part.name)  # so that the part is found
+    status, errors = finish(process)
+    assert status == 1
+    assert f"the folder {out} is not the one that this run began in" in errors
+    assert names(out) <= {part.name}
+
+
+# Inputs that change
+
+
+@pytest.mark.parametrize("how", ["replaced", "appended to", "removed"])
+def test_a_table_that_changes_while_it_is_read(how: str, tables: Path, out: Path) -> None:
+    source, target = tables / "b.csv", out / "pose.csv"
+    process = start("estimate", source, "-o", target)
+    wait_for(is_writing(out), process)
+    process.send_signal(signal.SIGSTOP)
+    match how:
+        case "replaced":
+            other = tables / "other"
+            other.write_bytes(source.read_bytes())
+            other.replace(source)
+        case "appended to":
+            line = source.read_bytes().splitlines(keepends=True)[1]
+            with source.open("ab") as file:
+                file.write(line)
+        case "removed":
+            source.unlink()
+    process.send_signal(signal.SIGCONT)
+    status, errors = finish(process)
+    assert status == 2
+    assert f"{source} was changed or replaced while it was read" in errors
+    assert names(out) == set()
+
+
+# Signals
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_a_run_that_goes_on_afterwards(
+    number: signal.Signals, jobs: str, tables: Path, out: Path, tmp_path: Path
+) -> None:
+    """To the whole group, as terminals and clusters send them."""
+    process = start("estimate", tables, "-o", out, "--jobs", jobs, start_new_session=True)
+    wait_for(is_writing(out), process)
+    os.killpg(process.pid, number)
+    status, errors = finish(process)
+    assert status == 128 + number
+    assert errors == f"Stopped by {number.name}. What is finished is kept; start again to go on.\n"
+    assert names(out) <= {MANIFEST, "a.parquet"}
+    assert finish(start("estimate", tables, "-o", out)) == (0, "")
+    assert names(out) == {MANIFEST, "a.parquet", "b.csv"}
+
+
+def test_what_a_shell_ignores_is_ignored(tables: Path, out: Path) -> None:
+    process = start(
+        "estimate", tables, "-o", out,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )  # fmt: skip
+    wait_for(is_writing(out), process)
+    process.send_signal(signal.SIGINT)
+    assert finish(process) == (0, "")
+
+
+# Rivals
+
+
+def test_of_two_that_write_one_output_one_says_so(tables: Path, out: Path) -> None:
+    pose = out / "pose.csv"
+    for command in (
+        ["estimate", tables / "b.csv", "-o", pose],
+        ["convert", pose, "-o", out / "degrees.csv", "--from", "feat", "--to", "300w-lp"],
+    ):
+        target = Path(str(command[3]))
+        processes = [start(*command) for _ in range(2)]
+        ended = sorted(map(finish, processes))
+        assert [status for status, _ in ended] == [0, 2]
+        assert "another run is writing here" in ended[1][1] or "exists" in ended[1][1]
+        assert len(pd.read_csv(target)) == 4000
+    assert names(out) == {"pose.csv", "degrees.csv"}
+
+
+def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    """Though each removes it at the end, and others have it open by then."""
+    path, inside = tmp_path / "lock", threading.Lock()
+    together, entered = [], []
+
+    def work() -> None:
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            try:
+                with only_writer(path):
+                    alone = inside.acquire(blocking=False)
+                    (entered if alone else together).append(1)
+                    time.sleep(0)
+                    if alone:
+                        inside.release()
+            except TableError:
+                continue
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == []
+    assert len(entered) > 20
+    assert names(tmp_path) == set()
+
+
+# Memory
+
+
+def test_a_command_without_memory_says_so(tables: Path, out: Path) -> None:
+    code = """
+import resource, sys
+from feat_pose_plugin.cli import app
+try:
+    app(["estimate", "nothing.csv", "-o", "pose.csv"])  # what it imports is here
+except SystemExit:
+    print(file=sys.stderr)
+resource.setrlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20))
+app(sys.argv[1:])
+"""
+    command = [sys.executable, "-c", code, "estimate", tables, "-o", out]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "memory" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+
+
+# Clocks
+
+
+def test_what_is_done_is_told_by_content_not_by_time(tables: Path, out: Path) -> None:
+    small = pd.read_parquet(tables / "a.parquet")[:20].round(1)
+    (tables / "a.parquet").unlink()
+    (tables / "b.csv").unlink()
+    source = tables / "c.csv"
+    small.to_csv(source, index=False)
+    assert finish(start("estimate", tables, "-o", out)) == (0, "")
+    made = contents(out)
+    for moment in (0, 4e9):  # a clock that was set back, and one that runs ahead
+        for path in (*out.iterdir(), source):
+            os.utime(path, (moment, moment))
+        process = start("estimate", tables, "-o", out)
+        said = process.communicate()[0]
+        assert said.endswith("as before\n")
+        assert contents(out) == made
+    # Other content of the same size, older than what was made of it.
+    first, second, *rest = source.read_bytes().splitlines(keepends=True)
+    source.write_bytes(b"".join([first, *rest, second]))
+    os.utime(source, (0, 0))
+    process = start("estimate", tables, "-o", out)
+    assert not process.communicate()[0].endswith("as before\n")
+    assert contents(out) != made
+
+
+# Threads and forks
+
+
+def in_time(code: str, seconds: float = 60) -> list[str]:
+    """What a script prints."""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=seconds, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.split()
+
+
+_FACES = """
+import os, sys, threading, torch
+torch.set_num_threads(2)
+from feat_pose_plugin import estimate_pose
+from feat_pose_plugin.testing import project_face
+faces = project_face(torch.randn(3000, 3, generator=torch.Generator().manual_seed(0)) / 2)
+
+def estimate():
+    return torch.from_numpy(estimate_pose(faces, frame_size=(1000, 1000)).to_numpy())
+"""
+
+
+def test_two_hundred_threads_at_once() -> None:
+    said = in_time(
+        _FACES
+        + """
+found, begin = [], threading.Barrier(200)
+def work():
+    begin.wait()
+    found.append(estimate())
+threads = [threading.Thread(target=work) for _ in range(200)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+expected = estimate()
+print(len(found), max(float((pose - expected).abs().max()) for pose in found) < 1e-5)
+"""
+    )
+    assert said == ["200", "True"]
+
+
+def test_eight_children_forked_after_the_first_use() -> None:
+    """Torch's threads do not survive a fork; without care a child waits for them for ever."""
+    said = in_time(
+        _FACES
+        + """
+expected = estimate()
+children = []
+for _ in range(8):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if (estimate() - expected).abs().max() < 1e-5 else 3)
+    children.append(pid)
+print(*[os.waitpid(pid, 0)[1] for pid in children])
+"""
+    )
+    assert said == ["0"] * 8
+
+
+def test_a_child_forked_while_a_thread_asks_the_hub(local_hub: LocalHub, tmp_path: Path) -> None:
+    """The thread holds a lock that in the child nobody would release."""
+    local_hub.fault = "silent"
+    code = """
+import os, threading, time
+from feat_pose_plugin.errors import WeightsNotFoundError
+from feat_pose_plugin.mlp import weights
+def ask():
+    try:
+        weights.find_official()
+    except WeightsNotFoundError:
+        pass
+threading.Thread(target=ask, daemon=True).start()
+while not weights._hub_lock.locked():
+    time.sleep(0.01)
+pid = os.fork()
+if pid == 0:
+    os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # where nobody listens
+    ask()
+    os._exit(0)
+print(os.waitpid(pid, 0)[1])
+os._exit(0)
+"""
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": local_hub.url, "HF_HOME": str(tmp_path)
+    }  # fmt: skip
+    environment.pop("FEAT_POSE_MLP_PATH", None)
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]
+    ended = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=40, check=False
+    )
+    assert ended.stdout == "0\n", ended.stderr
