@@ -252,7 +252,7 @@ def _find_heads(table: pd.DataFrame, size: tuple[int, int], convention: str | No
         return rotation if turned else line_of_sight(seen_at, camera) @ rotation
 
     device = torch.device("cpu")
-    face = load_reference_face("3d", device).expand(len(plain), -1, -1)
+    face = load_reference_face("2d", device).expand(len(plain), -1, -1)
     if "x_0" in plain or "mesh_x_0" in plain:
         landmarks = read_landmarks(plain)
         rotation = to_camera(landmarks.points.mean(dim=1))
@@ -319,14 +319,17 @@ def _fill_box(box: Tensor, turned: Tensor, camera: Tensor) -> Tensor:
         camera: ``[1, 3]``.
 
     Returns:
-        ``[B, 3]``, up to what is nearer being larger.
+        ``[B, 3]`` translations, as if both sides of the face were equally far away.
     """
-    low, high = turned.amin(dim=1), turned.amax(dim=1)
-    depth = camera[0, 0] * (high - low)[:, 0] / box[:, 2]
-    seen = torch.stack([box[:, 0] + box[:, 2] / 2, box[:, 1] + box[:, 3]], dim=1)
-    of_face = torch.stack([(low + high)[:, 0] / 2, high[:, 1]], dim=1)
-    place = (seen - camera[0, 1:]) * depth[:, None] / camera[0, 0] - of_face
-    return torch.cat([place, (depth - turned.mean(dim=1)[:, 2])[:, None]], dim=1)
+    across, down = turned[..., 0], turned[..., 1]
+    ends = torch.stack([across.argmin(dim=1), across.argmax(dim=1), down.argmax(dim=1)], dim=1)
+    left, right, chin = turned.gather(1, ends[..., None].expand(-1, -1, 3)).unbind(dim=1)
+    focal, principal_x, principal_y = camera[0]
+    sides = (left + right) / 2
+    depth = focal * (right - left)[:, 0] / box[:, 2] - sides[:, 2]
+    x = (box[:, 0] + box[:, 2] / 2 - principal_x) * (depth + sides[:, 2]) / focal - sides[:, 0]
+    y = (box[:, 1] + box[:, 3] - principal_y) * (depth + chin[:, 2]) / focal - chin[:, 1]
+    return torch.stack([x, y, depth], dim=1)
 
 
 def _draw(image: NDArray[np.uint8], heads: _Heads, which: Sequence[int]) -> NDArray[np.uint8]:

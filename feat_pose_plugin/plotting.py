@@ -168,7 +168,9 @@ def plot_orientation(
             ylim=(-limit, limit),
         )
         whole = MaxNLocator(integer=True)
-        figure.colorbar(cells, ax=plot, label=f"rows in {cell} x {cell} deg", ticks=whole)
+        figure.colorbar(
+            cells, ax=plot, label=f"rows in {cell} x {cell} deg", ticks=whole, shrink=0.85
+        )
     plots[0].set_ylabel(ANGLE_LABELS["Pitch"].replace("\n", ", "))
     return figure
 
