@@ -16,10 +16,11 @@ import torch
 from typer.testing import CliRunner
 
 import feat_pose_plugin
+from feat_pose_plugin.bundled import bundled_path
 from feat_pose_plugin.cli import app
 from feat_pose_plugin.demo import find_demo_tables
 from feat_pose_plugin.doctor import EXTRAS
-from feat_pose_plugin.mlp.weights import PATH_VARIABLE, bundled_path, load_checkpoint
+from feat_pose_plugin.mlp.weights import PATH_VARIABLE, load_checkpoint
 
 PACKAGE = Path(feat_pose_plugin.__file__).parent
 COMMAND = Path(sys.executable).with_name("feat-pose")

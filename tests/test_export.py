@@ -18,6 +18,7 @@ from test_cli import feat_pose, refused
 
 import feat_pose_plugin
 from feat_pose_plugin import estimate_pose, export
+from feat_pose_plugin.bundled import bundled_path
 from feat_pose_plugin.conventions import Convention, find_convention
 from feat_pose_plugin.convert import convert_pose
 from feat_pose_plugin.errors import (
@@ -33,7 +34,7 @@ from feat_pose_plugin.landmarks import landmark_columns
 from feat_pose_plugin.mlp.backend import MLPBackend
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
 from feat_pose_plugin.mlp.model import PoseMLP
-from feat_pose_plugin.mlp.weights import bundled_path, load_checkpoint
+from feat_pose_plugin.mlp.weights import load_checkpoint
 from feat_pose_plugin.testing import project_face
 
 SAME = 1e-5

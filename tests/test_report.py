@@ -17,11 +17,12 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from test_cli import feat_pose, refused
 
 from feat_pose_plugin import estimate_pose
+from feat_pose_plugin.bundled import bundled_path
 from feat_pose_plugin.demo import find_demo_tables
 from feat_pose_plugin.errors import ConventionError, PictureError, TableError
 from feat_pose_plugin.landmarks import landmark_columns
 from feat_pose_plugin.manifest import MANIFEST
-from feat_pose_plugin.mlp.weights import bundled_path, load_checkpoint
+from feat_pose_plugin.mlp.weights import load_checkpoint
 from feat_pose_plugin.quality import QUALITY_COLUMNS
 from feat_pose_plugin.report import write_report
 
