@@ -277,26 +277,6 @@ def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     assert names(tmp_path) == set()
 
 
-# Memory
-
-
-def test_a_command_without_memory_says_so(tables: Path, out: Path) -> None:
-    code = """
-import resource, sys
-from feat_pose_plugin.cli import app
-import tqdm
-import feat_pose_plugin.mlp.backend
-import feat_pose_plugin.runs
-resource.setrlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20))
-app(sys.argv[1:])
-"""
-    command = [sys.executable, "-c", code, "estimate", tables, "-o", out]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert "memory" in ended.stderr.splitlines()[-1]
-    assert "Traceback" not in ended.stderr
-
-
 # Clocks
 
 
