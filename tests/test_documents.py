@@ -64,6 +64,11 @@ def _of_conventions(page: Page) -> None:
     assert (page.folder / "openface_feat.csv").is_file()
 
 
+def _of_onnx(page: Page) -> None:
+    pose = estimate_pose(pd.read_csv(page.folder / "clip.csv"), landmark_type="2d")
+    np.testing.assert_allclose(np.deg2rad(page.names["degrees"]), pose[ANGLES], atol=1e-5)
+
+
 def _of_py_feat(page: Page) -> None:
     assert "pose_mlp_synth 3d 286ded2193b2" in page.output
     assert page.names["degrees"].notna().all(axis=None)
@@ -79,6 +84,7 @@ def _of_write_a_backend(page: Page) -> None:
 CHECKS: dict[str, Callable[[Page], None]] = {
     "cluster.md": _of_cluster,
     "conventions.md": _of_conventions,
+    "onnx.md": _of_onnx,
     "py-feat.md": _of_py_feat,
     "write-a-backend.md": _of_write_a_backend,
 }

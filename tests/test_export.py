@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-import pandas as pd
 import pytest
 import torch
 from test_cli import feat_pose, refused
@@ -30,7 +29,6 @@ from feat_pose_plugin.errors import (
 )
 from feat_pose_plugin.export import export_onnx
 from feat_pose_plugin.geometry import geodesic_angle, rotvec_to_matrix
-from feat_pose_plugin.landmarks import landmark_columns
 from feat_pose_plugin.mlp.backend import MLPBackend
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
 from feat_pose_plugin.mlp.model import PoseMLP
@@ -237,18 +235,3 @@ def test_the_command_writes_what_it_is_told_and_replaces_nothing(tmp_path):
     assert path.read_bytes() == b"before"
     assert feat_pose("export", path, "--force").exit_code == 0
     assert run(path, faces(1)).shape == (1, 3)
-
-
-def test_the_page_runs(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    table = pd.DataFrame(faces(5).mT.reshape(5, 136).numpy(), columns=landmark_columns())
-    table.to_csv("clip.csv")
-    text = PAGE.read_text(encoding="utf-8")
-    for command in re.findall(r"^feat-pose (.*)$", text, re.MULTILINE):
-        assert feat_pose(*command.split()).exit_code == 0
-    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    names: dict[str, object] = {}
-    exec(code, names)  # what a reader would run
-    expected = np.rad2deg(estimate_pose(table)[["Pitch", "Roll", "Yaw"]].to_numpy())
-    np.testing.assert_allclose(names["degrees"], expected, atol=1e-3)
-    assert "feat" in capsys.readouterr().out
