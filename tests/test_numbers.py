@@ -101,11 +101,7 @@ def test_the_form_of_the_data_does_not_matter(faces: np.ndarray, tmp_path: Path)
 
 
 def test_coarser_numbers_cost_what_they_round(faces: np.ndarray) -> None:
-<<<<<<< HEAD
-    """A pose turns by up to 3 radians for landmarks moved by the distance of the eyes (2.3 seen).
-=======
     """A pose turns by up to 3 radians for landmarks that move by the eyes' distance (2.3 seen).
->>>>>>> K
 
     So a number that is rounded by a share of its size moves the pose by that share, times how far
     the face is from the origin, in distances of its eyes.
