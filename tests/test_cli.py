@@ -361,7 +361,7 @@ def test_weights_that_cannot_be_had_exit_with_1_and_name_the_ways_out(
     assert hub.requests  # here the hub is asked, so the test above could have failed
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
-    for way_out in (PATH_VARIABLE, "hf download py-feat/pose_mlp_v2", "pose_mlp_synth"):
+    for way_out in (PATH_VARIABLE, "feat-pose fetch pose_mlp", "pose_mlp_synth"):
         assert way_out in result.stderr
     assert not target.exists()
 
