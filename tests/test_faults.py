@@ -100,7 +100,7 @@ def is_writing(folder: Path) -> Callable[[], bool]:
 # Disks
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_a_disk_that_fills_keeps_what_was_whole(
     jobs: str, tables: Path, mount: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -204,8 +204,7 @@ def test_a_table_that_changes_while_it_is_read(how: str, tables: Path, out: Path
 # Signals
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "jobs"), [(signal.SIGINT, "1"), (signal.SIGTERM, "2")])
 def test_signals_end_a_run_that_goes_on_afterwards(
     number: signal.Signals, jobs: str, tables: Path, out: Path, tmp_path: Path
 ) -> None:

@@ -56,7 +56,7 @@ def test_the_sdist_holds_what_is_needed_to_build_and_test(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as file:
         found = {member.name.partition("/")[2] for member in file.getmembers()}
-    top = {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"}
+    top = {"README.md", "CHANGELOG.md", "LICENSE", "mkdocs.yml", "pyproject.toml"}
     made = {"PKG-INFO", ".gitignore"}  # by hatchling
     assert found - made == tracked("feat_pose_plugin", "tests", "docs") | top
 
