@@ -65,11 +65,15 @@ class Network:
             return self._estimate(landmarks)
         pose = torch.empty(rows, OUTPUTS, dtype=torch.float32, device=landmarks.device)
         for start in range(0, rows, step):
-            some = slice(start, start + step)
-            pose[some] = self._estimate(landmarks[some])
+            room = pose[start : start + step]
+            found = self._estimate(landmarks[start : start + step], room)
+            if found is not room:
+                room.copy_(found)
         return pose
 
-    def _estimate(self, landmarks: Tensor) -> Tensor:
+    def _estimate(self, landmarks: Tensor, room: Tensor | None = None) -> Tensor:
+        """A chunk; in ``room`` if that saves a copy."""
+        del room
         return plain_pose(landmarks, self._model, self._mean, self._std, as_pyfeat=self._as_pyfeat)
 
 
@@ -102,12 +106,12 @@ class _Hidden(NamedTuple, Generic[Numbers]):
     """A hidden layer: ``gelu(gain * scale * (weight @ x + bias) + shift)``.
 
     ``scale`` is what is left of LayerNorm once weight and bias are centred:
-    ``1 / sqrt(floor + the sum of the squares)``.
+    ``1 / hypot(least, norm)``.
     """
 
     weight: Numbers
     bias: Numbers
-    floor: float
+    least: Numbers
     gain: Numbers
     shift: Numbers
 
@@ -149,16 +153,16 @@ class FoldedNetwork(Network):
         for weight, bias, norm in zip(weights[:-1], biases[:-1], norms, strict=True):
             weight, bias = weight - weight.mean(dim=0), bias - bias.mean()
             units = len(bias)
-            floor = units * norm.eps
+            least = torch.tensor(math.sqrt(units * norm.eps), dtype=torch.float32)
             gain, shift = norm.weight.double() * math.sqrt(units), norm.bias.double()
             self._hidden.append(
-                _Hidden(weight.float().T, bias.float(), floor, gain.float(), shift.float())
+                _Hidden(weight.float().T, bias.float(), least, gain.float(), shift.float())
             )
             self._hidden_of_one.append(
                 _Hidden(
                     (of_input * weight).float().numpy(),
                     bias.float().numpy(),
-                    floor,
+                    least.numpy(),
                     (_HALF_ROOT * gain).float().numpy(),
                     (_HALF_ROOT * shift).float().numpy(),
                 )
@@ -171,7 +175,7 @@ class FoldedNetwork(Network):
         self._coinciding_eyes = SMALLEST_EYE_DISTANCE if as_pyfeat else math.nan
         self._to_all = torch.eye(2, dtype=torch.float32).repeat(1, LANDMARKS)
 
-    def _estimate(self, landmarks: Tensor) -> Tensor:
+    def _estimate(self, landmarks: Tensor, room: Tensor | None = None) -> Tensor:
         if landmarks.dtype != torch.float32:
             return super()._estimate(landmarks)
         if landmarks.shape[0] == 1:
@@ -185,14 +189,14 @@ class FoldedNetwork(Network):
         x.mul_(distance.reciprocal_())
         if not self._as_pyfeat:
             x[:, _ONE] = 1
-        for layer, (weight, bias, floor, gain, shift) in enumerate(self._hidden):
+        for layer, (weight, bias, least, gain, shift) in enumerate(self._hidden):
             has_bias = layer == 0 and not self._as_pyfeat
             x = torch.mm(x, weight) if has_bias else torch.addmm(bias, x, weight)
             norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-            x.mul_(norm.square_().add_(floor).rsqrt_())
+            x.mul_(norm.hypot_(least).reciprocal_())
             x = _gelu(torch.addcmul(shift, x, gain, out=x))
         weight, bias = self._last
-        return torch.addmm(bias, x, weight)
+        return torch.addmm(bias, x, weight, out=room)
 
     def _estimate_one(self, landmarks: Tensor) -> Tensor:
         pixels = landmarks.numpy()[0]
@@ -205,10 +209,10 @@ class FoldedNetwork(Network):
                 distance = self._coinciding_eyes
             pixels *= 1 / distance
             x = pixels.reshape(FEATURES)
-            for weight, bias, floor, gain, shift in self._hidden_of_one:
+            for weight, bias, least, gain, shift in self._hidden_of_one:
                 x = weight.dot(x)
                 x += bias
-                x *= 1 / math.sqrt(x.dot(x) + floor)
+                x *= 1 / math.hypot(least, math.sqrt(x.dot(x)))
                 x *= gain
                 x += shift
                 # x is h / sqrt(2), and gelu(h) = h (1 + erf(h / sqrt(2))) / 2 without the factor

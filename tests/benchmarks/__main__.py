@@ -49,6 +49,12 @@ def sections(folder: Path, share: float, rounds: int) -> list[str]:
         "Measured by `python tests/benchmarks`, on " + machine() + ".",
         "A ratio is that of the medians of times taken in turns in one process; in brackets the",
         "middle half of the ratios from turn to turn.",
+        "",
+        "- *py-feat* is its `pose_from_landmarks_mlp`, *the v2 checkpoint* ours of the same name; both",
+        "  have the same random weights of the official size.",
+        "- *Bundled weights* is the backend `pose_mlp_synth`, tensor to tensor; `estimate_pose` makes a",
+        "  table of it, and of one face most of its time is pandas.",
+        "- *SQPnP* is OpenCV's `solvePnP`, a call for each face, which uses one thread.",
     ]
     for threads in (1, 2):
         lines += ["", *face_lines(threads)]
