@@ -25,6 +25,13 @@ from startup import startup_rows
 PAGE = Path(__file__).parent.parent.parent / "docs" / "performance.md"
 PACKAGES = ("py-feat", "torch", "numpy", "pandas", "pyarrow", "opencv-python-headless")
 
+_CONTENDERS = """\
+- *py-feat* is its `pose_from_landmarks_mlp`, *the v2 checkpoint* ours of the same name; both
+  have the same random weights of the official size.
+- *Bundled weights* is the backend `pose_mlp_synth`, tensor to tensor; `estimate_pose` makes a
+  table of it, and of one face most of its time is pandas.
+- *SQPnP* is OpenCV's `solvePnP`, a call for each face, which uses one thread.""".splitlines()
+
 
 def main() -> None:
     assert __doc__
@@ -50,11 +57,7 @@ def sections(folder: Path, share: float, rounds: int) -> list[str]:
         "A ratio is that of the medians of times taken in turns in one process; in brackets the",
         "middle half of the ratios from turn to turn.",
         "",
-        "- *py-feat* is its `pose_from_landmarks_mlp`, *the v2 checkpoint* ours of the same name; both",
-        "  have the same random weights of the official size.",
-        "- *Bundled weights* is the backend `pose_mlp_synth`, tensor to tensor; `estimate_pose` makes a",
-        "  table of it, and of one face most of its time is pandas.",
-        "- *SQPnP* is OpenCV's `solvePnP`, a call for each face, which uses one thread.",
+        *_CONTENDERS,
     ]
     for threads in (1, 2):
         lines += ["", *face_lines(threads)]
