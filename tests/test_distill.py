@@ -447,6 +447,7 @@ print(peaks[-1] - peaks[-2])
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     """300,000 rows, 170 MB of float32, of which none may stay."""
     folder = tmp_path / "clips"

@@ -181,6 +181,7 @@ def test_a_cache_that_cannot_be_written_is_said(weights: Path, tmp_path: Path) -
         fetch_official(cache_dir=tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_a_hub_that_does_not_answer_does_not_hold_up_a_table(
     weights: Path, feat_pose: Command, tmp_path: Path, local_hub: LocalHub
 ) -> None:
