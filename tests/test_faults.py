@@ -279,6 +279,7 @@ def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
 # Clocks
 
 
+@pytest.mark.slow
 def test_what_is_done_is_told_by_content_not_by_time(tables: Path, out: Path) -> None:
     small = pd.read_parquet(tables / "a.parquet")[:20].round(1)
     (tables / "a.parquet").unlink()
@@ -327,6 +328,7 @@ def estimate():
 """
 
 
+@pytest.mark.slow
 def test_two_hundred_threads_at_once() -> None:
     said = in_time(
         _FACES

@@ -278,6 +278,7 @@ def test_without_any_network_the_bundled_weights_work(tmp_path: Path) -> None:
     assert len(pd.read_csv(target)) == len(pd.read_csv(table))
 
 
+@pytest.mark.slow
 def test_a_detector_is_made_without_a_connection(
     hub_folder: Path, refuse_connections: dict[str, str], tmp_path: Path
 ) -> None:

@@ -135,6 +135,7 @@ def test_threads_see_one_class_or_the_other():
     assert_identical(attributes_of_feat(), before)
 
 
+@pytest.mark.slow
 def test_a_fresh_process_in_which_feat_comes_first():
     """Nothing happens at import, and what feat had before is there again."""
     code = """

@@ -309,6 +309,7 @@ app(sys.argv[1:])
     assert made(run(tables, "-o", out)) == ["a.csv", "b.parquet", "c.csv"]
 
 
+@pytest.mark.slow
 def test_processes_end_when_the_command_is_killed(long_tables: Path, out: Path) -> None:
     with start(long_tables, out, "--jobs", "2") as killed:
         wait_for(lambda: [path for path in out.glob(".*.*.*") if path.stat().st_size], killed)

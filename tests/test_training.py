@@ -305,6 +305,7 @@ def test_one_seed_gives_one_file(face, tmp_path):
     assert outputs[0].read_bytes() != outputs[2].read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_file(face, tmp_path):
     undisturbed, killed = tmp_path / "u" / "w.safetensors", tmp_path / "k" / "w.safetensors"
     for output in (undisturbed, killed):
