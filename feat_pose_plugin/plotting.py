@@ -26,7 +26,7 @@ from feat_pose_plugin.convert import convert_pose
 from feat_pose_plugin.errors import ConventionError, OptionError, PictureError
 from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.frames import find_column, frame_numbers, usual_step
-from feat_pose_plugin.quality import FLAGS_COLUMN
+from feat_pose_plugin.quality import FLAGS_COLUMN, is_flagged
 from feat_pose_plugin.tables import writing
 from feat_pose_plugin.tag import PoseTag, check_tag, read_tag, write_tag
 
@@ -381,8 +381,7 @@ def _flagged(table: pd.DataFrame) -> NDArray[np.bool_]:
     flags = find_column(table, FLAGS_COLUMN)
     if flags is None:
         return np.zeros(len(table), dtype=bool)
-    flagged: NDArray[np.bool_] = (flags.notna() & (flags != "")).to_numpy(bool, na_value=False)
-    return flagged
+    return is_flagged(flags)
 
 
 def _gaps(

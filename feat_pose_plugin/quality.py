@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from feat_pose_plugin.reference_face import load_reference_face
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 RESIDUAL_COLUMN = "PoseResidual"
 FLAGS_COLUMN = "PoseFlags"
@@ -120,6 +121,12 @@ def judge(landmarks: Landmarks, rotvec: Tensor, frame_size: Tensor) -> pd.DataFr
     return pd.DataFrame(
         {RESIDUAL_COLUMN: residual.cpu().numpy(), FLAGS_COLUMN: pd.array(text, dtype="string")}
     )
+
+
+def is_flagged(flags: pd.Series[Any]) -> NDArray[np.bool_]:
+    """``[B]``, which rows of the column ``PoseFlags`` name a reason to doubt."""
+    flagged: NDArray[np.bool_] = (flags.notna() & (flags != "")).to_numpy(bool, na_value=False)
+    return flagged
 
 
 def fit_reference_face(points: Tensor, rotation: Tensor, face: Tensor) -> Fit:

@@ -31,7 +31,13 @@ from feat_pose_plugin.plotting import (
     plot_time_lines,
 )
 from feat_pose_plugin.pose_tables import POSE_COLUMNS
-from feat_pose_plugin.quality import FLAGS_COLUMN, QUALITY_COLUMNS, RESIDUAL_COLUMN, SEPARATOR
+from feat_pose_plugin.quality import (
+    FLAGS_COLUMN,
+    QUALITY_COLUMNS,
+    RESIDUAL_COLUMN,
+    SEPARATOR,
+    is_flagged,
+)
 from feat_pose_plugin.tables import read_table, writing
 from feat_pose_plugin.tag import PoseTag, check_tag, read_tag, write_tag
 from feat_pose_plugin.video import read_frames
@@ -170,12 +176,8 @@ def _count(rows: pd.DataFrame, pose: pd.DataFrame) -> dict[str, int | None]:
         "rows": len(rows),
         "with a pose": faces,
         "without a pose": len(rows) - faces,
-        "flagged": None if flags is None else int(_is_flagged(flags).sum()),
+        "flagged": None if flags is None else int(is_flagged(flags).sum()),
     }
-
-
-def _is_flagged(flags: pd.Series[Any]) -> NDArray[np.bool_]:
-    return (flags.notna() & (flags != "")).to_numpy(np.bool_, na_value=False)
 
 
 def _count_reasons(rows: pd.DataFrame) -> Counter[str]:
@@ -183,7 +185,7 @@ def _count_reasons(rows: pd.DataFrame) -> Counter[str]:
     reasons: Counter[str] = Counter()
     flags = find_column(rows, FLAGS_COLUMN)
     if flags is not None:
-        for text, count in flags[_is_flagged(flags)].value_counts().items():
+        for text, count in flags[is_flagged(flags)].value_counts().items():
             for reason in str(text).split(SEPARATOR):
                 reasons[reason] += int(count)
     return reasons
@@ -250,7 +252,7 @@ def _worst_first(rows: pd.DataFrame) -> list[int]:
     if residual is not None:
         worst = pd.to_numeric(residual, errors="coerce").dropna().nlargest(_WORST).index
     elif flags is not None:
-        worst = rows.index[_is_flagged(flags)]
+        worst = rows.index[is_flagged(flags)]
     else:
         worst = rows.index[:0]
     return [int(row) for row in worst]

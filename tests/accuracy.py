@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 import trust
 import typer
+from documents import with_part
 from scipy.spatial.transform import Rotation
 from sqpnp import ict_sqpnp, img2pose_sqpnp
 from torch import Tensor
@@ -584,12 +585,9 @@ def write_cards(tables: Mapping[str, Table], provenance: Provenance) -> None:
 
 def write_page(path: Path, tables: Mapping[str, Table], provenance: Provenance) -> None:
     """Replace the part of the page between the markers."""
-    before, rest = path.read_text(encoding="utf-8").split(BEGIN)
-    _, after = rest.split(END)
+    text = with_part(path, BEGIN, page(tables, provenance), END)
     with write_whole(path) as part:
-        part.write_text(
-            f"{before}{BEGIN}\n\n{page(tables, provenance)}\n\n{END}{after}", encoding="utf-8"
-        )
+        part.write_text(text, encoding="utf-8")
 
 
 def main(data: Path) -> None:

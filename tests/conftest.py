@@ -94,6 +94,14 @@ def local_hub() -> Iterator[LocalHub]:
 
 
 @pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """An empty folder for what a command writes."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
 def make_checkpoint(tmp_path: Path) -> Callable[..., Path]:
     """Writes a random checkpoint; the same arguments give the same one."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import torch
+from documents import with_part
 from matplotlib.figure import Figure
 
 from feat_pose_plugin import convert_pose
@@ -198,10 +199,9 @@ def main() -> None:
         }  # fmt: skip
         with mpl.rc_context(style), write_whole(drawing_path(column)) as part:
             draw(column).savefig(part, metadata=metadata)
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    _, after = rest.split(END)
+    text = with_part(PAGE, BEGIN, page(), END)
     with write_whole(PAGE) as part:
-        part.write_text(f"{before}{BEGIN}\n\n{page()}\n\n{END}{after}", encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

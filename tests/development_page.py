@@ -11,6 +11,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from documents import with_part
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "development.md"
 PACKAGE = ROOT / "feat_pose_plugin"
@@ -62,9 +64,7 @@ def text() -> str:
 
 def page() -> str:
     """The page with its map as it is now."""
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{text()}\n\n{END}{after}"
+    return with_part(PAGE, BEGIN, text(), END)
 
 
 if __name__ == "__main__":

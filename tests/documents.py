@@ -1,4 +1,4 @@
-"""The code blocks of README.md and docs/*.md."""
+"""The code blocks of README.md and docs/*.md, and their parts that scripts write."""
 
 from __future__ import annotations
 
@@ -54,3 +54,10 @@ def python_blocks(page: str) -> list[str]:
     return [
         block.code for block in blocks(page) if block.language == "python" and block.not_run is None
     ]
+
+
+def with_part(page: Path, begin: str, part: str, end: str) -> str:
+    """The page with another part between its two markers."""
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n\n{part}\n\n{end}{after}"

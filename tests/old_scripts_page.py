@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from documents import with_part
+
 from feat_pose_plugin.successors import (
     ARGUMENTS,
     DETECT_ARGUMENTS,
@@ -65,9 +67,7 @@ def text() -> str:
 
 def page() -> str:
     """The page with its tables as they are now."""
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{text()}\n\n{END}{after}"
+    return with_part(PAGE, BEGIN, text(), END)
 
 
 if __name__ == "__main__":
