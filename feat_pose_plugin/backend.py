@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -68,9 +69,13 @@ class PoseBackend(ABC):
 
     Attributes:
         provenance: Which method and weights this instance runs.
+        takes_float64: Whether :meth:`estimate` takes float64 pixels too. What float64 landmarks
+            have more than float32 is of use only far from the origin; without this they are
+            rounded.
     """
 
     provenance: Provenance
+    takes_float64: ClassVar[bool] = False
 
     @abstractmethod
     def estimate(

@@ -50,7 +50,7 @@ def line_of_sight(point: Tensor, camera: Tensor) -> Tensor:
     Returns:
         ``[B, 3, 3]`` rotations ``Q``; NaN where the camera is not known.
     """
-    x, y = ((point - camera[:, 1:]) / camera[:, :1]).T.contiguous()
+    x, y = ((point - camera[:, 1:]) / camera[:, :1]).to(camera.dtype).T.contiguous()
     z = (x * x + y * y + 1).rsqrt()
     x, y = x * z, y * z
     # Rodrigues' formula about the axis (-y, x, 0) by the angle whose cosine is z.
@@ -100,7 +100,7 @@ class RigidFace:
         """Where the face stands that is seen at these landmarks.
 
         Args:
-            points: ``[B, 68, 2]`` float32 pixels.
+            points: ``[B, 68, 2]`` float32 or float64 pixels.
             rotation: ``[B, 3, 3]`` rotations in the axes of the camera.
             camera: ``[B, 3]`` or ``[1, 3]``; see :func:`cameras`.
 
@@ -109,12 +109,12 @@ class RigidFace:
         """
         # Pixels from one of the landmarks, because float32 is not enough for squares of large ones.
         near = points[:, -1]
-        moved = torch.addmm(points.flatten(1), near, self._move)
+        moved = torch.addmm(points.flatten(1), near, self._move.to(points.dtype)).to(camera.dtype)
         focal, principal = camera.T[0], camera.T[1:]
         # Rows last, so that each operation below runs over memory in order.
         sums = (self._sums @ moved.T).reshape(13, 2, -1) / focal
         mean, first, second = sums[0], sums[1:4], sums[4:].reshape(3, 3, 2, -1)
-        mean = mean + (near.T - principal) / focal
+        mean = mean + (near.T - principal).to(camera.dtype) / focal
         turn = rotation.permute(2, 1, 0).contiguous()  # coordinate of the face, of the camera, row
         across, away = turn[:, :2], turn[:, 2]
         spread = torch.tensordot(self._spread, turn, dims=1)

@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from feat_pose_plugin.arguments import is_name
 from feat_pose_plugin.errors import ConventionError
 from feat_pose_plugin.geometry import (
     euler_xyz_to_matrix,
@@ -252,7 +253,7 @@ def find_convention(name: str) -> Convention:
     Raises:
         ConventionError: The name is unknown.
     """
-    if name not in CONVENTIONS:
+    if not is_name(name, tuple(CONVENTIONS)):
         known = ", ".join(repr(known) for known in CONVENTIONS)
         raise ConventionError(f"unknown convention {name!r}. Known conventions: {known}.")
     return CONVENTIONS[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING, overload
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from feat_pose_plugin.arguments import is_length
 from feat_pose_plugin.conventions import (
     Convention,
     TranslationUnit,
@@ -95,7 +95,7 @@ def convert_pose(
     import pandas as pd
 
     there = find_convention(target)
-    if inter_ocular_mm is not None and not 0 < inter_ocular_mm < math.inf:
+    if inter_ocular_mm is not None and not is_length(inter_ocular_mm):
         raise ConventionError(
             f"inter_ocular_mm must be a length in millimetres, above 0, got {inter_ocular_mm!r}."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from feat_pose_plugin.arguments import is_length, is_name, is_number
 from feat_pose_plugin.backend import FrameSize, PoseBackend
 from feat_pose_plugin.camera import cameras, line_of_sight
 from feat_pose_plugin.conventions import (
@@ -31,7 +31,7 @@ from feat_pose_plugin.landmarks import (
 )
 from feat_pose_plugin.quality import QUALITY_COLUMNS, judge
 from feat_pose_plugin.reference_face import load_reference_face, load_rigid_face
-from feat_pose_plugin.registry import call_foreign, get_pose_backend
+from feat_pose_plugin.registry import call_foreign, find_pose_backend
 from feat_pose_plugin.tag import PoseTag, write_tag
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def estimate_pose(
     """
     find_convention(convention)  # before any work
     estimator = PoseEstimator(
-        backend=get_pose_backend(pose_model) if isinstance(pose_model, str) else pose_model,
+        backend=find_pose_backend(pose_model),
         landmark_type=landmark_type,
         convention=convention,
         rotation_frame=rotation_frame,
@@ -156,11 +156,11 @@ class PoseEstimator:
             _require_choice("translation", self.translation, get_args(Translation))
         for name in ("focal_length", "inter_ocular_mm"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
+            if value is not None and not is_length(value):
                 raise OptionError(f"{name} must be a positive number, got {value!r}.")
         if self.principal_point is not None:
             match self.principal_point:
-                case (x, y) if math.isfinite(x) and math.isfinite(y):
+                case (x, y) if is_number(x) and is_number(y):
                     pass
                 case _:
                     raise OptionError(
@@ -202,7 +202,7 @@ class PoseEstimator:
         else:
             read = read_landmarks(landmarks, self.landmark_type)
         if device is not None:
-            read = Landmarks(read.points.to(device), read.is_3d.to(device))
+            read = _to_device(read, device)
         sizes = None
         if frame_size is not None:
             sizes = _read_frame_size(frame_size, len(read.points))
@@ -241,10 +241,11 @@ class PoseEstimator:
 
     def _estimate(self, landmarks: Landmarks, sizes: Tensor) -> Tensor:
         """``[B, 6]`` what the backend says, each row with its landmark type and frame size."""
-        pose = landmarks.points.new_empty(len(landmarks.points), 6)
+        known = landmarks.points if self.backend.takes_float64 else landmarks.points.float()
+        pose = torch.empty(len(known), 6, device=known.device)
         for landmark_type, of_type in landmarks.rows_by_type():
-            points = landmarks.points[of_type]
-            part = points.new_empty(len(points), 6)
+            points = known[of_type]
+            part = torch.empty(len(points), 6, device=known.device)
             for size, of_size in _rows_by_frame_size(_rows(sizes, of_type)):
                 batch = points[of_size]
                 found = call_foreign(
@@ -279,6 +280,17 @@ class PoseEstimator:
         return torch.cat([seen, position], dim=1)
 
 
+def _to_device(landmarks: Landmarks, device: str | torch.device) -> Landmarks:
+    try:
+        where = torch.device(device)
+        return Landmarks(landmarks.points.to(where), landmarks.is_3d.to(where))
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:  # torch raises them all
+        raise OptionError(
+            f"device {device!r} cannot be had: {str(error).splitlines()[0]} Leave it out for the "
+            "CPU."
+        ) from error
+
+
 @cache
 def _pose_columns() -> pd.Index[str]:
     """Made once, because it takes longer than the pose of a face."""
@@ -288,7 +300,7 @@ def _pose_columns() -> pd.Index[str]:
 
 
 def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
+    if not is_name(value, choices):
         known = " or ".join(repr(choice) for choice in choices)
         raise OptionError(f"{name} must be {known}, got {value!r}.")
 

@@ -20,7 +20,7 @@ from feat_pose_plugin.mlp.backend import MLPBackend
 from feat_pose_plugin.mlp.checkpoint import Checkpoint
 from feat_pose_plugin.mlp.network import plain_pose
 from feat_pose_plugin.mlp.weights import load_checkpoint
-from feat_pose_plugin.registry import get_pose_backend
+from feat_pose_plugin.registry import find_pose_backend
 from feat_pose_plugin.tables import writing
 from feat_pose_plugin.testing import project_face
 
@@ -69,7 +69,7 @@ def export_onnx(
         TableError: The file cannot be written.
     """
     there = find_convention(convention)
-    backend = get_pose_backend(pose_model) if isinstance(pose_model, str) else pose_model
+    backend = find_pose_backend(pose_model)
     name = backend.provenance.name
     if not isinstance(backend, MLPBackend):
         raise OptionError(

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from feat_pose_plugin.arguments import is_name
 from feat_pose_plugin.errors import LandmarkError
 from feat_pose_plugin.geometry import resample_by_arc_length
 
@@ -82,7 +83,8 @@ class Landmarks:
     """Sixty-eight landmarks per row, as read from any source.
 
     Attributes:
-        points: ``[B, 68, 2]`` float32 pixels; rows without a face hold NaN.
+        points: ``[B, 68, 2]`` pixels, float64 if the source is, lest a face far from the origin be
+            rounded, else float32; rows without a face hold NaN.
         is_3d: ``[B]`` bool, True where points 0-16 are fixed points of the head (meshes), False
             where they lie on the contour that is visible in the picture.
     """
@@ -122,7 +124,7 @@ def read_landmarks(
     Raises:
         LandmarkError: The source holds no 68 landmarks, or part of them, or text.
     """
-    if landmark_type not in get_args(LandmarkTypeChoice):
+    if not is_name(landmark_type, get_args(LandmarkTypeChoice)):
         raise LandmarkError(f"landmark_type must be '2d', '3d' or 'auto', got {landmark_type!r}.")
     if isinstance(source, torch.Tensor):
         points, mesh = _points_from_tensor(source)
@@ -169,10 +171,11 @@ def usable_rows(points: Tensor) -> Tensor:
         points: ``[B, 68, 2]`` pixels.
 
     Returns:
-        ``[B]`` bool: all coordinates are finite and the outer eye corners do not coincide.
+        ``[B]`` bool: all coordinates are finite as float32 and the outer eye corners do not
+        coincide.
     """
     distance = outer_eye_distance(points)
-    finite = torch.isfinite(points).flatten(1).all(dim=1)
+    finite = torch.isfinite(points.float()).flatten(1).all(dim=1)
     return finite & (distance > SMALLEST_EYE_DISTANCE) & torch.isfinite(distance)
 
 
@@ -191,15 +194,16 @@ def _tensor_from_array(array: NDArray[np.generic]) -> Tensor:
             f"landmarks must hold real numbers, got an array of dtype {array.dtype}. Convert it "
             "with array.astype('float32')."
         )
-    with np.errstate(over="ignore"):  # beyond float32 is infinity, and so NaN in the pose
+    exact = np.float64 if array.dtype.kind == "f" and array.dtype.itemsize > 4 else np.float32
+    with np.errstate(over="ignore"):  # beyond float64 is infinity, and so NaN in the pose
         if isinstance(array, np.ma.MaskedArray):
-            array = np.ma.filled(array.astype(np.float32), np.nan)
+            array = np.ma.filled(array.astype(exact), np.nan)
         # A copy: torch takes neither memory that nobody may write to nor negative strides.
-        return torch.from_numpy(np.array(array, np.float32, order="C"))
+        return torch.from_numpy(np.array(array, exact, order="C"))
 
 
 def _points_from_tensor(tensor: Tensor) -> tuple[Tensor, bool]:
-    """``[B, 68, 2]`` float32 points and whether they come from a mesh."""
+    """``[B, 68, 2]`` float32 or float64 points and whether they come from a mesh."""
     if tensor.dtype == torch.bool or tensor.is_complex() or tensor.is_quantized:
         raise LandmarkError(f"landmarks must hold real numbers, got a tensor of {tensor.dtype}.")
     if tensor.layout != torch.strided or tensor.is_nested or tensor.is_meta:
@@ -209,7 +213,9 @@ def _points_from_tensor(tensor: Tensor) -> tuple[Tensor, bool]:
         )
     shape = tuple(tensor.shape)
     try:
-        tensor = tensor.detach().to(torch.float32)
+        tensor = tensor.detach().to(
+            torch.float64 if tensor.dtype == torch.float64 else torch.float32
+        )
     except RuntimeError as error:  # dtypes that torch can only store
         raise LandmarkError(f"landmarks of {tensor.dtype} cannot be read: {error}.") from error
     match shape:
@@ -267,8 +273,8 @@ def _points_from_table(table: pd.DataFrame) -> tuple[Tensor, bool]:
     return torch.from_numpy(values).reshape(-1, 2, LANDMARKS).mT, mesh
 
 
-def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.float32]:
-    """The columns as ``[B, n]`` float32, or an error that names row and column of a text."""
+def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.floating]:
+    """The columns as ``[B, n]``, or an error that names row and column of a text."""
     import pandas as pd
 
     # A plain DataFrame, because selecting from a Fex builds a Fex.
@@ -276,11 +282,10 @@ def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.f
     for name, dtype in block.dtypes.items():
         if not may_hold_numbers(dtype):
             raise LandmarkError(f"column {name!r} is of {dtype}, not of numbers.")
-    with np.errstate(over="ignore"):
-        try:
-            return _rows_of(block)
-        except (TypeError, ValueError, ArithmeticError):
-            pass
+    try:
+        return _rows_of(block)
+    except (TypeError, ValueError, ArithmeticError):
+        pass
     for name, series in block.items():
         numbers = numbers_in(series)
         if None in numbers:
@@ -294,8 +299,7 @@ def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.f
                 "if the face was not found."
             )
         block[str(name)] = np.array(numbers, np.float64)
-    with np.errstate(over="ignore"):
-        return _rows_of(block)
+    return _rows_of(block)
 
 
 def may_hold_numbers(dtype: object) -> bool:
@@ -324,12 +328,13 @@ def _number(cell: object) -> float | None:
         return None
 
 
-def _rows_of(block: pd.DataFrame) -> NDArray[np.float32]:
-    """``[B, n]`` float32, row after row in memory, which is how the network reads them.
+def _rows_of(block: pd.DataFrame) -> NDArray[np.floating]:
+    """``[B, n]`` float32 or float64, row after row in memory, as the network reads them.
 
     A copy, because pandas may give an array that nobody may write to, and torch warns of those.
     """
-    return np.array(block.to_numpy(dtype=np.float32, na_value=np.nan), order="C")
+    exact = np.float32 if (block.dtypes == np.float32).all() else np.float64
+    return np.array(block.to_numpy(dtype=exact, na_value=np.nan), order="C")
 
 
 def _describe_missing(missing: list[str], wanted: list[str], present: list[str]) -> str:

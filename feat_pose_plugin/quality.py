@@ -145,7 +145,7 @@ def fit_reference_face(points: Tensor, rotation: Tensor, face: Tensor) -> Fit:
     """
     # Coordinate by coordinate, each a row of landmarks in memory.
     seen = points.mT.contiguous()
-    seen = seen - seen.mean(dim=2, keepdim=True)
+    seen = (seen - seen.mean(dim=2, keepdim=True)).float()
     turned = (rotation.reshape(-1, 3) @ (face - face.mean(dim=0)).T).reshape(-1, 3, LANDMARKS)
     flat = turned[:, :2]
     deep = flat * turned[:, 2:]
@@ -157,7 +157,7 @@ def fit_reference_face(points: Tensor, rotation: Tensor, face: Tensor) -> Fit:
     unit = size[:, 0, 0].abs() * torch.linalg.vector_norm(face[right] - face[left])
     return Fit(
         residual=away.square().sum(dim=1).mean(dim=1).sqrt() / unit,
-        eyes=outer_eye_distance(points) / unit,
+        eyes=outer_eye_distance(points).float() / unit,
     )
 
 

@@ -117,6 +117,13 @@ def get_pose_backend(name: str, /, **options: object) -> PoseBackend:
     return backend
 
 
+def find_pose_backend(pose_model: str | PoseBackend) -> PoseBackend:
+    """The backend that is meant: itself, or the one with the name; errors as of the latter."""
+    from feat_pose_plugin.backend import PoseBackend
+
+    return pose_model if isinstance(pose_model, PoseBackend) else get_pose_backend(pose_model)
+
+
 def _add(name: str, target: str | Factory) -> None:
     if name in _targets:
         raise DuplicateBackendError(

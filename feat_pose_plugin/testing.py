@@ -142,6 +142,16 @@ def check_result(backend: PoseBackend) -> None:
             )
 
 
+def check_float64(backend: PoseBackend) -> None:
+    """If it takes float64 pixels, they give the pose of the same pixels in float32."""
+    if backend.takes_float64:
+        pose = backend.estimate(_faces().double())
+        _require(pose.dtype == torch.float32, f"float64 landmarks gave {pose.dtype}, not float32.")
+        _require_equal(
+            pose, backend.estimate(_faces()), "float64 landmarks gave another answer than float32"
+        )
+
+
 def check_input_unchanged(backend: PoseBackend) -> None:
     """The landmarks that were passed are the same afterwards, unusable rows included."""
     landmarks = torch.cat([_faces(), _unusable()])
@@ -246,6 +256,7 @@ Rule = Callable[[PoseBackend], None]
 RULES: tuple[Rule, ...] = (
     check_provenance,
     check_result,
+    check_float64,
     check_input_unchanged,
     check_repeatable,
     check_keywords,

@@ -86,6 +86,14 @@ def test_each_landmark_type_is_estimated_as_such_in_the_order_of_the_rows():
     assert block["Pitch"].tolist() == [2, 1, 2, 1]
 
 
+@pytest.mark.parametrize(("takes", "given"), [(False, torch.float32), (True, torch.float64)])
+def test_float64_is_for_backends_that_take_it(takes, given):
+    recorder = Recorder()
+    recorder.takes_float64 = takes
+    estimated(recorder, FACES.double())
+    assert recorder.calls[0][0].dtype == given
+
+
 @pytest.mark.parametrize(("is_3d", "kind"), [([False] * 4, "2d"), ([True] * 4, "3d")])
 def test_landmarks_of_one_type_are_one_call(is_3d, kind):
     recorder = Recorder()

@@ -213,6 +213,21 @@ def test_bad_option_is_refused_by_type_and_repeated(error, option, value):
     assert repr(value) in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [None, 3, ["feat"], np.array(["2d", "3d"])])
+@pytest.mark.parametrize(
+    ("option", "error"),
+    [
+        ("pose_model", UnknownBackendError),
+        ("landmark_type", LandmarkError),
+        ("convention", ConventionError),
+    ],
+)
+def test_a_name_that_is_no_text_is_refused_and_repeated(option, error, value):
+    with pytest.raises(error) as caught:
+        estimate_pose(FACES, **{option: value})
+    assert repr(value) in str(caught.value)
+
+
 def test_bad_landmarks_are_refused():
     for source in ([[0.0, 0.0]] * 68, FACES[0], pd.DataFrame({"AU01": [0.5]})):
         with pytest.raises(LandmarkError):

@@ -106,7 +106,6 @@ def test_every_layout_of_68_points_is_the_same(faces):
         openface,
     ):
         read = read_landmarks(source)
-        assert read.points.dtype == torch.float32
         assert read.is_3d.dtype == torch.bool
         assert not read.is_3d.any()
         np.testing.assert_array_equal(read.points, faces)
@@ -151,14 +150,16 @@ def test_the_jaw_of_a_mesh_is_set_back_in_the_head(turn_deg, canonical_face):
 def test_real_tensors_of_any_dtype(dtype, faces):
     tensor = torch.from_numpy(faces).clamp(0, 255).to(getattr(torch, dtype))
     read = read_landmarks(tensor)
-    assert read.points.dtype == torch.float32
-    torch.testing.assert_close(read.points, tensor.to(torch.float32), rtol=0, atol=0)
+    expected = tensor if dtype == "float64" else tensor.to(torch.float32)
+    torch.testing.assert_close(read.points, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i8", "f2", "f4", "f8", ">f4", ">i4", "g"])
 def test_real_arrays_of_any_dtype(dtype, faces):
     array = faces.clip(0, 255).astype(dtype)
-    np.testing.assert_array_equal(read_landmarks(array).points, array.astype(np.float32))
+    read = read_landmarks(array)
+    assert read.points.dtype == (torch.float64 if dtype in ("f8", "g") else torch.float32)
+    np.testing.assert_array_equal(read.points, array)
 
 
 @pytest.mark.parametrize("dtype", ["int64", "float32", "float64", "Int64", "Float32", "object"])

@@ -15,7 +15,7 @@ import torch
 
 from feat_pose_plugin import estimate_pose
 from feat_pose_plugin.estimate import PoseEstimator
-from feat_pose_plugin.landmarks import landmark_columns
+from feat_pose_plugin.landmarks import MESH_VERTICES_68, landmark_columns
 from feat_pose_plugin.pose_tables import estimate_table
 from feat_pose_plugin.registry import get_pose_backend
 from feat_pose_plugin.testing import project_face
@@ -128,16 +128,35 @@ def test_small_and_large_faces_are_as_accurate(size: float, faces: np.ndarray) -
     np.testing.assert_allclose(found, estimate_pose(near)[ANGLES].to_numpy(), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("far", [1e3, 1e5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("far", [1e3, 1e4, 1e5])
 def test_far_from_the_origin_only_the_rounding_of_the_input_is_lost(
-    far: float, faces: np.ndarray
+    far: float, dtype: type[np.floating], faces: np.ndarray
 ) -> None:
-    """Coordinates are float32 pixels: at 1e5 they are rounded by up to 0.004."""
+    """Of float32 up to 0.004 pixels at 1e5, of float64 nothing; of a face alone as of many."""
     faces = faces[:200]
-    moved = (faces + far).astype(np.float32)
-    back = moved.astype(np.float64) - far  # what is left of the face, at the origin
-    found, expected = (estimate_pose(points)[ANGLES].to_numpy() for points in (moved, back))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    moved = (faces + far).astype(dtype)
+    # What is left of the face, at the origin.
+    back = moved.astype(np.float64) - far if dtype == np.float32 else faces
+    for rows in (slice(None), slice(1)):
+        found, expected = (
+            pose_of(points[rows], focal_length=3000.0, principal_point=(960 + shift, 540 + shift))
+            for points, shift in ((moved, far), (back, 0))
+        )
+        assert_same(found, expected)
+
+
+def test_meshes_in_tables_far_from_the_origin(faces: np.ndarray) -> None:
+    mesh = np.zeros((200, 468, 2))
+    mesh[:, list(MESH_VERTICES_68)] = faces[:200]
+    columns = [f"{axis}_{vertex}" for axis in "xy" for vertex in range(468)]
+
+    def estimate(points: np.ndarray) -> np.ndarray:
+        table = pd.DataFrame(points.transpose(0, 2, 1).reshape(len(points), -1), columns=columns)
+        found = estimate_pose(table, quality=True)
+        return found[[*ANGLES, "PoseResidual"]].to_numpy()
+
+    np.testing.assert_allclose(estimate(mesh + 1e5), estimate(mesh), rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -347,6 +347,16 @@ def test_the_cameras_frame_without_any_frame_size_is_refused():
         ("principal_point", (1.0,)),
         ("principal_point", (1.0, float("inf"))),
         ("inter_ocular_mm", -90),
+        ("rotation_frame", np.array(["camera"])),
+        ("translation", ["learned"]),
+        ("focal_length", "900"),
+        ("focal_length", np.array([900.0, 900.0])),
+        ("focal_length", 10**400),
+        ("principal_point", ("640", "360")),
+        ("inter_ocular_mm", [90]),
+        ("device", "gpu"),
+        ("device", "cuda:99"),
+        ("device", 1.5),
     ],
 )
 def test_options_that_cannot_be_are_refused_and_repeated(option, value):

@@ -208,6 +208,19 @@ def test_one_landmark_type_only_is_caught(example):
         check_pose_backend(OnlyContours(example, None))
 
 
+@pytest.mark.parametrize("spoil", [lambda pose: pose.double(), lambda pose: pose * 1.1])
+def test_float64_that_is_not_read_as_said_is_caught(spoil, example):
+    class Double(Broken):
+        takes_float64 = True
+
+        def estimate(self, landmarks, *, frame_size=None, landmark_type="2d"):
+            pose = self._right.estimate(landmarks.float())
+            return spoil(pose) if landmarks.dtype == torch.float64 else pose
+
+    with pytest.raises(BackendError, match="Double breaks check_float64"):
+        check_pose_backend(Double(example, None))
+
+
 def test_provenance_is_checked(example, tmp_path):
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(b"weights")
@@ -234,7 +247,8 @@ def test_class_that_only_looks_like_a_backend_is_caught(example):
 
 
 def test_every_rule_catches_something():
-    shown = {rule for _, rule in BROKEN} | {"check_provenance", "check_keywords"}
+    shown = {rule for _, rule in BROKEN}
+    shown |= {"check_provenance", "check_keywords", "check_float64"}
     assert shown == {rule.__name__ for rule in RULES}
 
 

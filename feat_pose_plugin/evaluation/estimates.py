@@ -20,7 +20,7 @@ from feat_pose_plugin.landmarks import (
     read_landmarks,
     usable_rows,
 )
-from feat_pose_plugin.registry import get_pose_backend
+from feat_pose_plugin.registry import find_pose_backend
 from feat_pose_plugin.selection import keep_rows
 
 # Papers score the faces of AFLW2000-3D whose three angles lie within.
@@ -76,8 +76,6 @@ def estimate_rotations(
     frame_size: FrameSize | Tensor | None,
 ) -> Tensor:
     """``[n, 3, 3]`` float64 rotations in img2pose's camera axes; NaN where none is estimated."""
-    if isinstance(backend, str):
-        backend = get_pose_backend(backend)
-    estimator = PoseEstimator(backend=backend, convention="img2pose")
+    estimator = PoseEstimator(backend=find_pose_backend(backend), convention="img2pose")
     block = estimator(landmarks, frame_size=frame_size)
     return rotvec_to_matrix(torch.tensor(block.iloc[:, :3].to_numpy(dtype=np.float64)))

@@ -22,7 +22,7 @@ from feat_pose_plugin.evaluation.estimates import measure
 from feat_pose_plugin.evaluation.reference import Reference, with_noise
 from feat_pose_plugin.geometry import geodesic_angle
 from feat_pose_plugin.landmarks import LandmarkTypeChoice
-from feat_pose_plugin.registry import get_pose_backend
+from feat_pose_plugin.registry import find_pose_backend
 
 INTERVAL = 0.95
 YAW_RANGES = ((0, 30), (30, 60), (60, 90))
@@ -165,8 +165,7 @@ def evaluate(
         UnknownBackendError: The name is unknown.
         BackendError: The backend broke its contract.
     """
-    if isinstance(backend, str):
-        backend = get_pose_backend(backend)
+    backend = find_pose_backend(backend)
     measured = measure(backend, reference, landmark_type)
     groups = None if reference.groups is None else reference.groups[measured.rows]
     fitted, fitted_on = _fitting_part(fit_on, len(measured.rows), groups)

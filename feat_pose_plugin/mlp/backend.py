@@ -37,6 +37,8 @@ class MLPBackend(PoseBackend):
         WeightsError: A checkpoint is missing or unsound.
     """
 
+    takes_float64 = True
+
     def __init__(
         self, name: str, licence: str, paths: Mapping[LandmarkType, Path], *, has_translation: bool
     ) -> None:

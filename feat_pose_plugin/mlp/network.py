@@ -176,6 +176,9 @@ class FoldedNetwork(Network):
         self._to_all = torch.eye(2, dtype=torch.float32).repeat(1, LANDMARKS)
 
     def _estimate(self, landmarks: Tensor, room: Tensor | None = None) -> Tensor:
+        if landmarks.dtype == torch.float64 and not self._as_pyfeat:
+            # The only digits that float32 would lose are those of where the face lies.
+            landmarks = (landmarks - landmarks[:, _RIGHT, None]).float()
         if landmarks.dtype != torch.float32:
             return super()._estimate(landmarks)
         if landmarks.shape[0] == 1:
