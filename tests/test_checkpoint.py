@@ -239,6 +239,21 @@ def test_wrong_tensor_is_named(change, named, checkpoint):
     refused(checkpoint, *named)
 
 
+@pytest.mark.parametrize("layer_norm", [True, False])
+@pytest.mark.parametrize("key", ["net.0.weight", "net.0.bias", "net.1.weight", "net.4.bias"])
+def test_finite_weights_that_overflow(key, layer_norm, make_checkpoint):
+    checkpoint = make_checkpoint(hidden=(8, 4), layer_norm=layer_norm)
+    if key not in load_file(checkpoint):
+        key = "net.3.weight"
+    edit_tensors(checkpoint, lambda state: state[key].fill_(1e37))
+    refused(checkpoint, "can grow to", "infinity or NaN")
+
+
+def test_a_scale_that_overflows(checkpoint):
+    edit_card(checkpoint, "architecture.output_normalization.std", [1.0] * 5 + [1e38])
+    refused(checkpoint, "can grow to")
+
+
 def test_v1_tensors_do_not_pass_as_v2_nor_the_other_way(make_checkpoint):
     v1 = make_checkpoint("v1.safetensors", hidden=(8, 4), layer_norm=False)
     v2 = make_checkpoint("v2.safetensors", hidden=(8, 4), layer_norm=True)

@@ -17,12 +17,12 @@ from typing import TypeVar, cast
 import torch
 from safetensors import SafetensorError, deserialize
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from feat_pose_plugin.bundled import require_released
 from feat_pose_plugin.errors import WeightsError
 from feat_pose_plugin.files import write_whole
-from feat_pose_plugin.mlp.model import OUTPUTS, PoseMLP
+from feat_pose_plugin.mlp.model import FEATURES, OUTPUTS, PoseMLP
 from feat_pose_plugin.reading import parse_json, read_bytes
 
 # Far above any network of this kind (the largest published one has 0.2 million parameters), far
@@ -31,6 +31,8 @@ _LARGEST_LAYER = 8192
 _MOST_LAYERS = 8
 _LARGEST_JSON = 1 << 20  # bytes
 _LARGEST_WEIGHTS = 64 << 20
+_FARTHEST = 1e3  # a landmark from the middle of its face, in distances of the outer eye corners
+_LARGEST_NUMBER = 1e17  # in a network: sums of squares stay finite in float32
 
 T = TypeVar("T")
 
@@ -69,7 +71,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         WeightsError: A file is missing or unreadable, the metadata lack a field or hold one of
             the wrong type or size, or tensors differ from the architecture in name, shape or
-            dtype, or are not finite.
+            dtype, are not finite, or are so large that a pose might not be.
     """
     card = _read_json(path.with_suffix(".json"))
     try:
@@ -93,6 +95,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise WeightsError(f"{path}: tensor {key!r} holds values that are not finite.")
     model.load_state_dict(state, assign=True)
     model.requires_grad_(False).eval()
+    largest = _largest_number(model, mean, std)
+    if not largest <= _LARGEST_NUMBER:
+        raise WeightsError(
+            f"{path}: with these weights numbers of a network can grow to {largest:.3g}, and so a "
+            "pose to infinity or NaN. They are no trained network, or damaged; get them again."
+        )
     return Checkpoint(path, hashlib.sha256(data).hexdigest(), model, mean, std, card)
 
 
@@ -120,6 +128,20 @@ def write_checkpoint(
     with write_whole(path.with_suffix(".json")) as card_part, write_whole(path) as part:
         card_part.write_text(text, encoding="utf-8")
         part.write_bytes(save(state))
+
+
+def _largest_number(model: PoseMLP, mean: Tensor, std: Tensor) -> float:
+    """What no number exceeds while a pose is estimated, by the triangle inequality."""
+    most = torch.full((FEATURES,), _FARTHEST, dtype=torch.float64)
+    seen = [most]
+    for layer in model.net:  # the others make no number larger
+        if isinstance(layer, nn.Linear):
+            most = layer.weight.double().abs() @ most + layer.bias.double().abs()
+        elif isinstance(layer, nn.LayerNorm):
+            most = layer.weight.double().abs() * len(most) ** 0.5 + layer.bias.double().abs()
+        seen.append(most)
+    seen.append(most * std + mean.abs())
+    return float(torch.cat(seen).max())
 
 
 def _read_json(path: Path) -> dict[str, object]:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import torch
 from fuzz.choices import Choices, damage, expand
-from fuzz.common import scratch
+from fuzz.common import FACE, scratch
 from safetensors.torch import load, save
 
 from feat_pose_plugin.errors import WeightsError
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint, write_checkpoint
 from feat_pose_plugin.mlp.model import PoseMLP
+from feat_pose_plugin.mlp.network import FoldedNetwork, plain_pose
 
 ODD = [
     *(None, True, -1, 0, 0.5, 1e999, float("nan"), 10**400, "8", "", [], {}, [[]], [8] * 9),
@@ -66,7 +67,12 @@ def checkpoint(data: bytes) -> None:
     assert found.keys() == expected.keys()
     for key, tensor in expected.items():
         assert torch.equal(found[key], tensor), f"{key} is not what the file says"
-        assert tensor.isfinite().all()
+    pose = plain_pose(FACE[None], read.model, read.mean, read.std)
+    assert pose.isfinite().all()
+    if read.model.layer_norm:
+        folded = FoldedNetwork(read, as_pyfeat=False)
+        for faces in (FACE[None], FACE.expand(3, -1, -1)):
+            assert folded(faces).isfinite().all()
 
 
 def _odd_card(card: dict, choices: Choices) -> dict:
