@@ -29,12 +29,14 @@ def stopping() -> Iterator[None]:
 
     Only in the main thread; elsewhere, and where a parent has them ignored, they stay as they are.
     """
+    stopped = False
 
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
         del frame
-        for each in _ENDING:  # a second one would disturb the cleaning up
-            signal.signal(each, signal.SIG_IGN)
-        raise Stopped(number)
+        if not stopped:  # a second one would disturb the cleaning up
+            stopped = True
+            raise Stopped(number)
 
     here = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in _ENDING if here}

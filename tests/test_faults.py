@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,13 +41,14 @@ def tables(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Mounts a file system of its own, in memory."""
+    """Mounts a file system of its own: in memory, or out of a file that is an image of one."""
     mounted: list[Path] = []
 
-    def make(options: str) -> Path:
-        folder = tmp_path / f"mount{len(mounted)}"
-        folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+    def make(options: str, *, image: Path | None = None, over: Path | None = None) -> Path:
+        folder = over or tmp_path / f"mount{len(mounted)}"
+        folder.mkdir(exist_ok=True)
+        kind = ["-t", "tmpfs", "tmpfs"] if image is None else [image]
+        command = ["mount", "-o", options, *kind, folder]
         try:
             subprocess.run(command, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as error:
@@ -55,7 +57,7 @@ def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         return folder
 
     yield make
-    for folder in mounted:
+    for folder in reversed(mounted):
         subprocess.run(["umount", "-l", folder], capture_output=True, check=False)
 
 
@@ -126,6 +128,22 @@ def test_a_full_disk_leaves_the_old_output_of_every_command(
         assert contents(disk) == before
 
 
+def test_a_disk_that_is_full_when_it_is_too_late(tables: Path, mount: Callable[..., Path]) -> None:
+    """It takes what is written and has no place for it, as thin volumes and quotas."""
+    image = mount("size=2m") / "image"
+    with image.open("wb") as file:
+        file.truncate(32 << 20)
+    made = subprocess.run(["mkfs.ext2", "-q", "-F", image], check=False)
+    if made.returncode != 0:
+        pytest.skip("a file system cannot be made here")
+    disk = mount("loop", image=image)
+    before = names(disk)
+    status, errors = finish(start("estimate", tables / "b.csv", "-o", disk / "pose.csv"))
+    assert status == 1
+    assert "could not be written: No space left on device" in errors
+    assert names(disk) == before
+
+
 def test_a_folder_that_may_not_be_written(tables: Path, mount: Callable[..., Path]) -> None:
     disk = mount("size=10m")
     (disk / "a.parquet").write_bytes(b"old")
@@ -148,6 +166,30 @@ def test_a_disk_that_is_unmounted_gets_no_table_in_its_place(
     assert status == 1
     assert str(disk) in errors
     assert names(disk) == set()  # what the disk was mounted over
+
+
+def test_another_disk_gets_no_table_in_its_place(tables: Path, mount: Callable[..., Path]) -> None:
+    """The folder in which a disk begins has one number on all disks."""
+    disk = mount("size=30m")
+    process = start("estimate", tables / "b.csv", "-o", disk)
+    wait_for(is_writing(disk), process)
+    part = next(disk.glob(".b.*.csv"))
+    with part.open() as file:
+        mount("size=30m", over=disk)
+        part.symlink_to(f"/proc/{os.getpid()}/fd/{file.fileno()}")  # so that the part is found
+        status, errors = finish(process)
+    assert status == 1
+    assert f"the folder {disk} is not the one that this run began in" in errors
+    assert names(disk) <= {part.name}
+
+
+def test_a_folder_that_is_gone_is_said(tables: Path, out: Path) -> None:
+    process = start("estimate", tables / "b.csv", "-o", out)
+    wait_for(is_writing(out), process)
+    out.rename(out.with_name("moved"))
+    status, errors = finish(process)
+    assert status == 1
+    assert f"{out / 'b.csv'} could not be written" in errors
 
 
 def test_a_folder_that_is_moved_gets_no_table_in_its_place(tables: Path, out: Path) -> None:
@@ -177,6 +219,7 @@ def test_a_table_that_changes_while_it_is_read(how: str, tables: Path, out: Path
         case "replaced":
             other = tables / "other"
             other.write_bytes(source.read_bytes())
+            shutil.copystat(source, other)  # so that nothing but the file is another
             other.replace(source)
         case "appended to":
             line = source.read_bytes().splitlines(keepends=True)[1]
@@ -201,10 +244,11 @@ def test_a_table_that_changes_while_it_is_read(how: str, tables: Path, out: Path
 def test_signals_end_a_run_that_goes_on_afterwards(
     number: signal.Signals, jobs: str, tables: Path, out: Path, tmp_path: Path
 ) -> None:
-    """To the whole group, as terminals and clusters send them."""
+    """To the whole group, as terminals and clusters send them; and another, out of impatience."""
     process = start("estimate", tables, "-o", out, "--jobs", jobs, start_new_session=True)
     wait_for(is_writing(out), process)
     os.killpg(process.pid, number)
+    os.killpg(process.pid, signal.SIGTERM)
     status, errors = finish(process)
     assert status == 128 + number
     assert errors == f"Stopped by {number.name}. What is finished is kept; start again to go on.\n"
