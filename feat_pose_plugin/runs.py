@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from contextlib import contextmanager, suppress
@@ -15,11 +14,12 @@ from typing import Any, NamedTuple
 
 from feat_pose_plugin import __version__
 from feat_pose_plugin.backend import FrameSize
-from feat_pose_plugin.errors import TableError, WorkerError
+from feat_pose_plugin.errors import TableError
 from feat_pose_plugin.estimate import PoseEstimator
 from feat_pose_plugin.files import identity, place_part, remove_parts
 from feat_pose_plugin.locks import only_writer
 from feat_pose_plugin.manifest import MANIFEST, Entry, Manifest, sha256_of
+from feat_pose_plugin.memory import enough_memory
 from feat_pose_plugin.outputs import Job, refuse_existing
 from feat_pose_plugin.pose_tables import PoseTable, estimate_part
 from feat_pose_plugin.tables import Progress, writing
@@ -135,7 +135,7 @@ class PoseRun:
 
         Raises:
             TableError: A table cannot be read or written.
-            WorkerError: The executor's processes died.
+            WorkerError: The executor's processes died, or there was too little memory.
             FeatPoseError: As :func:`~feat_pose_plugin.estimate_pose`, with the name of the table.
         """
         made = self._here(progress) if executor is None else self._by(executor, progress)
@@ -202,18 +202,10 @@ def _make(
 ) -> _Made:
     """Estimate a table, in whatever process this is."""
     source, target = job
-    try:
+    with enough_memory(str(source)):
         input_sha256 = sha256_of(source) if with_hashes else ""  # before it is read
         part = estimate_part(source, target, estimator, frame_size=frame_size, progress=progress)
         return _Made(job, part, input_sha256, sha256_of(part.path) if with_hashes else "")
-    except (MemoryError, RuntimeError) as error:
-        # Torch and the starting of threads say it by a RuntimeError.
-        if isinstance(error, MemoryError) or re.search("allocate memory|new thread", str(error)):
-            raise WorkerError(
-                f"{source}: there was too little memory: {error}. Start again with fewer processes "
-                "or more memory: tables that are finished are kept."
-            ) from error
-        raise
 
 
 def _describe(estimator: PoseEstimator, frame_size: FrameSize | None) -> dict[str, Any]:

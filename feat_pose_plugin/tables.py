@@ -31,6 +31,7 @@ from feat_pose_plugin.csv_text import (
 )
 from feat_pose_plugin.errors import FeatPoseError, TableError
 from feat_pose_plugin.files import identity, place_part, write_part, write_whole
+from feat_pose_plugin.memory import enough_memory, require_room
 from feat_pose_plugin.tag import parquet_attrs, parquet_metadata
 
 FORMATS = {".csv": "CSV", ".parquet": "Parquet"}
@@ -84,6 +85,7 @@ def stream_table(
 
     Raises:
         TableError: The source cannot be read or the target cannot be written.
+        WorkerError: A limit of this process leaves too little memory.
         FeatPoseError: What ``reads`` and ``function`` raise, with the name of the source.
     """
     part, rows = stream_part(
@@ -119,6 +121,7 @@ def stream_part(
             if progress is not None:
                 progress(rows, size)
 
+    require_room()
     answers = _Answers(source, function)
     read = identity(source)
     with writing(target), write_part(target) as part:
@@ -448,7 +451,8 @@ def _naming(source: Path) -> Iterator[None]:
 @contextmanager
 def _reading(source: Path) -> Iterator[None]:
     try:
-        yield
+        with enough_memory(str(source)):
+            yield
     except FeatPoseError:
         raise
     except (OSError, ValueError, pa.ArrowException) as error:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
 from feat_pose_plugin.errors import WorkerError
+from feat_pose_plugin.memory import require_room
 from feat_pose_plugin.signals import signals_for_children_blocked
 
 
@@ -28,10 +29,12 @@ def process_executor(processes: int) -> Iterator[Executor]:
         An executor of them.
 
     Raises:
-        WorkerError: One of them died.
+        WorkerError: One of them died, or a limit leaves too little memory for them.
     """
     context = multiprocessing.get_context("spawn")  # torch and Arrow have threads; no fork
     theirs, ours = context.Pipe(duplex=False)
+    require_room()
+    before = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(processes, context, initializer=_start, initargs=(theirs,))
     try:
         with signals_for_children_blocked():  # they end with this process, however it ends
@@ -40,6 +43,8 @@ def process_executor(processes: int) -> Iterator[Executor]:
         yield executor
     except BaseException as error:
         ours.close()
+        for process in set(multiprocessing.active_children()) - before:
+            process.kill()  # one that is stuck would be waited for, and SIGTERM is blocked in it
         if isinstance(error, BrokenProcessPool):
             raise WorkerError(
                 "a process that estimated died. Was there too little memory? Start again with "

@@ -1,4 +1,4 @@
-"""Disks that fill, vanish or may not be written; signals; rivals; forks: the real ones."""
+"""Disks that fill, vanish or may not be written; signals; rivals; forks; memory: the real ones."""
 
 from __future__ import annotations
 
@@ -434,3 +434,99 @@ os._exit(0)
         command, env=environment, capture_output=True, text=True, timeout=40, check=False
     )
     assert ended.stdout == "0\n", ended.stderr
+
+
+# Memory
+
+_LIMITED = """
+import resource, sys
+import pyarrow.compute, pyarrow.csv, pyarrow.parquet
+from feat_pose_plugin import runs, workers
+from feat_pose_plugin.cli import app
+from pathlib import Path
+from feat_pose_plugin.tables import read_table
+
+def limit(mebibytes):
+    with open("/proc/self/statm") as file:
+        size = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + (mebibytes << 20),) * 2)
+"""
+
+
+def run_limited(code: str, *arguments: object) -> tuple[int, str]:
+    """A script that sets its limit when all is imported."""
+    command = [sys.executable, "-c", _LIMITED + code, *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return finish(subprocess.Popen(command, **pipes))
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_limit_that_is_too_low_is_said_before_anything_is_begun(
+    jobs: str, tables: Path, out: Path
+) -> None:
+    """Where native code would abort, or a thread be waited for that never starts."""
+    code = "limit(350); app(sys.argv[1:])"
+    status, errors = run_limited(code, "estimate", tables, "-o", out, "--jobs", jobs)
+    assert status == 1
+    assert "there is too little memory: the limit of this process (ulimit -v " in errors
+    assert "OMP_NUM_THREADS=1" in errors
+    assert names(out) == set()
+
+
+def test_a_limit_that_is_large_enough_is_enough(tables: Path, out: Path) -> None:
+    code = "limit(int(sys.argv[1])); app(sys.argv[2:])"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.run(
+        [sys.executable, "-c", _LIMITED + code, "900", "estimate", tables, "-o", out],
+        env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_memory_that_is_refused_in_the_middle_is_no_broken_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a gigabyte of zeros, in a small file that is sound."""
+    monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", "system")  # takes nothing beforehand
+    path = tmp_path / "zeros.parquet"
+    pd.DataFrame({"x": np.zeros(64 << 20)}).to_parquet(path)
+    code = """
+limit(400)
+try:
+    read_table(Path(sys.argv[1]))
+except Exception as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
+    status, errors = run_limited(code, path)
+    assert status == 1
+    assert errors.startswith(f"WorkerError: {path}: there was too little memory: ")
+    assert "a larger limit" in errors
+
+
+def test_a_model_that_gets_no_memory_says_so(tables: Path, out: Path) -> None:
+    code = "limit(40); app(sys.argv[1:])"
+    status, errors = run_limited(code, "estimate", tables, "-o", out)
+    assert status == 1
+    assert "there was too little memory" in errors
+    assert names(out) == set()
+
+
+def test_a_worker_that_is_stuck_is_not_waited_for_when_another_died(
+    tables: Path, out: Path
+) -> None:
+    """Stuck as where a thread never starts; SIGTERM is blocked in it."""
+    process = start("estimate", tables, "-o", out, "--jobs", "2")
+    wait_for(is_writing(out), process)
+    children = Path("/proc", str(process.pid), "task").glob("*/children")
+    found = sorted({int(pid) for task in children for pid in task.read_text().split()})
+    workers = [p for p in found if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
+    os.kill(workers[0], signal.SIGSTOP)
+    os.kill(workers[1], signal.SIGKILL)
+    try:
+        status, errors = finish(process)
+    finally:
+        process.kill()
+    assert status == 1
+    assert "a process that estimated died. Was there too little memory?" in errors
+    assert names(out) <= {MANIFEST, "a.parquet", "b.csv"}
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]

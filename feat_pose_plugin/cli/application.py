@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from feat_pose_plugin import __version__
 from feat_pose_plugin.errors import FeatPoseError, TableError, UnknownBackendError
+from feat_pose_plugin.memory import enough_memory
 from feat_pose_plugin.signals import Stopped, stopping
 
 
@@ -19,16 +20,13 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         try:
-            with stopping():
+            with stopping(), enough_memory("feat-pose"):
                 return super().invoke(ctx)
         except Stopped as signal:
             typer.echo(
                 f"Stopped by {signal}. What is finished is kept; start again to go on.", err=True
             )
             raise typer.Exit(128 + signal.number) from signal
-        except MemoryError as error:
-            typer.echo("Error: there is too little memory.", err=True)
-            raise typer.Exit(1) from error
         except (FeatPoseError, OSError) as error:
             typer.echo(f"Error: {error}", err=True)
             if isinstance(error, RuntimeError):  # weights, backends, processes; not files
