@@ -292,7 +292,7 @@ def _select_rows(
             f"{', '.join(wanted)} in each row."
         )
     try:
-        points = read_landmarks(table).points
+        points = read_landmarks(table).points.float()  # of whatever format, the same bytes
         with np.errstate(over="ignore"):  # beyond float32 is infinity, and so no pose
             # A copy, because pandas may give an array that nobody may write to.
             numbers = table[wanted].to_numpy(np.float32, copy=True, na_value=np.nan)
