@@ -213,9 +213,8 @@ def _points_from_tensor(tensor: Tensor) -> tuple[Tensor, bool]:
         )
     shape = tuple(tensor.shape)
     try:
-        tensor = tensor.detach().to(
-            torch.float64 if tensor.dtype == torch.float64 else torch.float32
-        )
+        exact = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+        tensor = tensor.detach().to(exact).resolve_neg()  # NumPy takes no lazily negated memory
     except RuntimeError as error:  # dtypes that torch can only store
         raise LandmarkError(f"landmarks of {tensor.dtype} cannot be read: {error}.") from error
     match shape:

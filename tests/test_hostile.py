@@ -38,6 +38,7 @@ from feat_pose_plugin.landmarks import landmark_columns
 from feat_pose_plugin.manifest import MANIFEST, Manifest
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint
 from feat_pose_plugin.pose_tables import convert_table
+from feat_pose_plugin.testing import project_face
 
 ANGLES = FEAT_FACEPOSE_COLUMNS_6D[:3]
 
@@ -348,6 +349,15 @@ def test_a_manifest_that_is_none_is_refused(content: str, tmp_path: Path) -> Non
     (tmp_path / MANIFEST).write_text(content)
     with pytest.raises(TableError, match=MANIFEST):
         Manifest(tmp_path)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_tensor_that_is_negated_lazily(rows: int, dtype: torch.dtype) -> None:
+    faces = project_face(torch.zeros(rows, 3)).to(dtype)
+    lazy = torch.complex(faces, -faces).conj().imag
+    assert lazy.is_neg()
+    pd.testing.assert_frame_equal(estimate_pose(lazy), estimate_pose(faces))
 
 
 def test_a_path_in_a_manifest_is_never_followed(tmp_path: Path) -> None:
