@@ -10,6 +10,7 @@ wrong stops no other name.
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from collections.abc import Callable
@@ -34,6 +35,10 @@ Factory = Callable[..., "PoseBackend"]
 T = TypeVar("T")
 
 _lock = threading.RLock()
+if hasattr(os, "register_at_fork"):  # not on Windows. A child would wait for a lock of no thread
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 _targets: dict[str, str | Factory] = {
     "pose_mlp_synth": "feat_pose_plugin.mlp.backend:synthetic_backend",
     "pose_mlp": "feat_pose_plugin.mlp.backend:official_backend",

@@ -37,7 +37,8 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("ETag", f'"{hashlib.sha256(named).hexdigest()}"')
-        self.send_header("X-Repo-Commit", self.server.commit)
+        if fault != "no commit":
+            self.send_header("X-Repo-Commit", self.server.commit)
         self.end_headers()
         if not with_body:
             return
@@ -58,7 +59,7 @@ class LocalHub(http.server.ThreadingHTTPServer):
     Attributes:
         files: What it has, by name.
         fault: ``"silent"``, ``"hangs"`` (after the headers), ``"trickles"``, ``"truncated"``,
-            ``"wrong hash"`` or none.
+            ``"wrong hash"``, ``"no commit"`` or none.
         asked: Methods and names of all requests.
     """
 

@@ -166,6 +166,15 @@ def test_a_worker_that_dies_is_replaced(faces: pd.DataFrame, client: Client) -> 
     assert pid not in client.run(os.getpid).values()
 
 
+@pytest.mark.slow
+def test_work_that_kills_every_worker_is_given_up(cluster: LocalCluster) -> None:
+    with (
+        pytest.raises(WorkerError, match=r"the cluster at .* gave up: .* finished are kept"),
+        cluster_executor(cluster.scheduler_address) as executor,
+    ):
+        executor.submit(os._exit, 1).result()
+
+
 @pytest.fixture
 def folder(faces: pd.DataFrame, tmp_path: Path) -> Path:
     """Tables of different lengths."""

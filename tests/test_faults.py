@@ -267,6 +267,21 @@ def test_what_a_shell_ignores_is_ignored(tables: Path, out: Path) -> None:
     assert finish(process) == (0, "")
 
 
+def test_a_command_in_another_thread_has_no_signals_and_needs_none(tables: Path, out: Path) -> None:
+    said = in_time(f"""
+import threading
+from feat_pose_plugin.cli import app
+command = ["estimate", {str(tables / "a.parquet")!r}, "-o", {str(out / "a.parquet")!r}]
+def work():
+    print(app(command, standalone_mode=False))
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+""")
+    assert said[-1] == "None"
+    assert names(out) == {"a.parquet"}
+
+
 # Rivals
 
 
@@ -400,6 +415,33 @@ print(*[os.waitpid(pid, 0)[1] for pid in children])
 """
     )
     assert said == ["0"] * 8
+
+
+@pytest.mark.parametrize("lock", ["registry", "mlp.weights"])
+def test_a_child_forked_while_a_thread_has_a_lock(lock: str) -> None:
+    """No thread of the child would release it."""
+    said = in_time(
+        _FACES
+        + f"""
+import time
+import feat_pose_plugin.{lock} as module
+estimate()
+held = threading.Event()
+def hold():
+    with module._lock:
+        held.set()
+        time.sleep(1)
+threading.Thread(target=hold).start()
+held.wait()
+pid = os.fork()
+if pid == 0:
+    estimate()
+    os._exit(0)
+print(os.waitpid(pid, 0)[1])
+""",
+        seconds=20,
+    )
+    assert said == ["0"]
 
 
 def test_a_child_forked_while_a_thread_asks_the_hub(local_hub: LocalHub, tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def online(local_hub: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         ("html weights", "cannot be read as safetensors"),
         ("nothing", "cannot be had: .*404"),
         ("too large", "which is more than"),
+        ("no commit", "it names no commit"),
     ],
 )
 def test_what_is_not_right_is_refused_in_time_and_leaves_the_cache_as_it_was(
@@ -149,6 +150,18 @@ def test_a_damaged_cache_is_mended(weights: Path, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     assert fetch_official(cache_dir=tmp_path).path == path
     assert path.read_bytes() == weights.read_bytes()
+
+
+@pytest.mark.usefixtures("online")
+def test_a_damaged_cache_is_said_offline(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fetch_official(cache_dir=tmp_path).path
+    path.write_bytes(path.read_bytes()[:1000])
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsError, match="cannot be read as safetensors"):
+        fetch_official(cache_dir=tmp_path)
 
 
 @pytest.mark.usefixtures("online")

@@ -361,19 +361,36 @@ def test_a_tensor_that_is_negated_lazily(rows: int, dtype: torch.dtype) -> None:
 
 
 def test_a_path_in_a_manifest_is_never_followed(tmp_path: Path) -> None:
+    """Neither for reading nor for writing, as Python itself sees it."""
     folder, victim = tmp_path / "out", tmp_path / "victim.csv"
     folder.mkdir()
     victim.write_text("mine")
-    victim.chmod(0)
-    listed = {"../victim.csv": entry(input="../victim.csv"), "/etc/passwd": entry()}
+    listed = {"../victim.csv": entry(input="../victim.csv"), str(victim): entry(input=str(victim))}
     (folder / MANIFEST).write_text(json.dumps({"tables": listed}))
-    manifest = Manifest(folder)
-    manifest.write()
-    assert manifest.may_replace(folder / "victim.csv")
-    assert not manifest.is_done(victim, folder / "victim.csv", {})
-    victim.chmod(0o600)
+    code = f"""
+import sys
+from pathlib import Path
+from feat_pose_plugin.manifest import Manifest
+opened = []
+sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" else None)
+folder = Path({str(folder)!r})
+manifest = Manifest(folder)
+manifest.write()
+assert manifest.may_replace(folder / "victim.csv")
+assert not manifest.is_done(folder / "in.csv", folder / "victim.csv", {{}})
+print(any("manifest" in path for path in opened), any("victim" in path for path in opened))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "True False\n"
     assert victim.read_text() == "mine"
     assert [path.name for path in folder.iterdir()] == [MANIFEST]
+
+
+def test_a_manifest_of_a_terabyte_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / MANIFEST).open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(TableError, match=f"{MANIFEST} is no manifest .* larger than"):
+        Manifest(tmp_path)
 
 
 def test_a_tag_that_is_none_is_refused_in_memory_too() -> None:
