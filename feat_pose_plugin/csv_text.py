@@ -115,6 +115,8 @@ def parse_cells(lines: list[Line], width: int, types: Mapping[int, pa.DataType])
     if not lines:
         return pa.schema([(str(place), kind) for place, kind in types.items()]).empty_table()
     text = b"".join(chain.from_iterable(lines))
+    if text.startswith(codecs.BOM_UTF8):  # of a cell, and Arrow takes one off
+        text = codecs.BOM_UTF8 + text
     return csv.read_csv(
         pa.BufferReader(text),
         read_options=csv.ReadOptions(

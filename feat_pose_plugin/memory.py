@@ -15,7 +15,7 @@ _SAID = re.compile(
     "allocate memory|bad_alloc|new thread|worker thread|could not create a primitive"
     "|failed to map segment from shared object$"
 )
-# Bytes: what a table may take, and for each thread a stack of 8 MiB and an arena of the C library's.
+# Bytes: what a table may take; for each thread a stack of 8 MiB and an arena of the C library's.
 _ROOM = 640 << 20
 _ROOM_PER_THREAD = 72 << 20
 

@@ -105,3 +105,12 @@ def test_a_quote_that_is_not_closed_does_not_read_the_whole_file(
     text = "a,b\n" + 'x,"y\n' + "1,2\n" * 1000
     with pytest.raises(ValueError, match="longer than 500 bytes; is a quote not closed"):
         read(tmp_path / "a.csv", text, 100)
+
+
+@pytest.mark.parametrize("first", [b"", b"a,b\n"])
+def test_a_byte_order_mark_inside_of_a_file_is_part_of_a_cell(first: bytes) -> None:
+    """As where two files were put together."""
+    text = first + b"\xef\xbb\xbf1,2\n"
+    rows = arrow_rows(text, 2)
+    assert rows is not None
+    assert rows[-1] == ("\ufeff1", "2")

@@ -172,6 +172,16 @@ def test_parquet_with_any_byte_of_its_footer_changed_keeps_its_rows_or_is_refuse
         target.unlink()
 
 
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_second_byte_order_mark_is_no_number(row: int, tmp_path: Path) -> None:
+    lines = [",".join(ANGLES).encode(), b"0.1,0.2,0.3", b"0.1,0.2,0.3"]
+    lines[row + 1] = b"\xef\xbb\xbf" + lines[row + 1]
+    (tmp_path / "in.csv").write_bytes(b"\xef\xbb\xbf" + b"\n".join(lines))
+    with pytest.raises(FeatPoseError, match="no number: .*ufeff0"):
+        convert_table(tmp_path / "in.csv", tmp_path / "out.csv", "feat", "img2pose")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
 def test_damage_to_a_page_of_our_own_is_noticed(tmp_path: Path) -> None:
     written = tmp_path / "pose.parquet"
     values = np.linspace(-1, 1, 1000)
