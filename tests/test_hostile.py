@@ -177,7 +177,7 @@ def test_a_second_byte_order_mark_is_no_number(row: int, tmp_path: Path) -> None
     lines = [",".join(ANGLES).encode(), b"0.1,0.2,0.3", b"0.1,0.2,0.3"]
     lines[row + 1] = b"\xef\xbb\xbf" + lines[row + 1]
     (tmp_path / "in.csv").write_bytes(b"\xef\xbb\xbf" + b"\n".join(lines))
-    with pytest.raises(FeatPoseError, match="no number: .*ufeff0"):
+    with pytest.raises(FeatPoseError, match=r"no number: .*ufeff0"):
         convert_table(tmp_path / "in.csv", tmp_path / "out.csv", "feat", "img2pose")
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
