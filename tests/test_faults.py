@@ -22,6 +22,7 @@ from feat_pose_plugin.errors import TableError
 from feat_pose_plugin.landmarks import landmark_columns
 from feat_pose_plugin.locks import only_writer
 from feat_pose_plugin.manifest import MANIFEST
+from feat_pose_plugin.signals import Stopped, stopping
 
 COMMAND = Path(sys.executable).with_name("feat-pose")
 
@@ -240,7 +241,7 @@ def test_a_table_that_changes_while_it_is_read(how: str, tables: Path, out: Path
 # Signals
 
 
-@pytest.mark.parametrize(("number", "jobs"), [(signal.SIGINT, "1"), (signal.SIGTERM, "2")])
+@pytest.mark.parametrize(("number", "jobs"), [(signal.SIGINT, "2"), (signal.SIGTERM, "1")])
 def test_signals_end_a_run_that_goes_on_afterwards(
     number: signal.Signals, jobs: str, tables: Path, out: Path, tmp_path: Path
 ) -> None:
@@ -265,6 +266,15 @@ def test_what_a_shell_ignores_is_ignored(tables: Path, out: Path) -> None:
     wait_for(is_writing(out), process)
     process.send_signal(signal.SIGINT)
     assert finish(process) == (0, "")
+
+
+def test_a_caller_has_its_handlers_back() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        with pytest.raises(Stopped) as caught, stopping():
+            os.kill(os.getpid(), number)
+        assert caught.value.number == number
+    assert {number: signal.getsignal(number) for number in before} == before
 
 
 def test_a_command_in_another_thread_has_no_signals_and_needs_none(tables: Path, out: Path) -> None:
