@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,14 +26,8 @@ def only_writer(path: Path) -> Iterator[None]:
     lock = FileLock(path, timeout=0)
     with writing(path):
         try:
-            path.touch()
-            found = path.stat()
-            lock.acquire()
-            # Whoever was before us may have removed the file that we then locked.
-            if not os.path.samestat(found, path.stat()):
-                raise Timeout(str(path))  # noqa: TRY301
-        except (Timeout, FileNotFoundError) as error:
-            lock.release()
+            lock.acquire()  # not of a file that whoever was before us has removed
+        except Timeout as error:
             raise TableError(
                 f"another run is writing here, as {path} says. Wait for it, or choose another "
                 "output."

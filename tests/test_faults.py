@@ -268,6 +268,21 @@ def test_what_a_shell_ignores_is_ignored(tables: Path, out: Path) -> None:
     assert finish(process) == (0, "")
 
 
+def test_a_signal_to_a_worker_alone_is_nothing_to_it(tables: Path, out: Path) -> None:
+    """It ends with the command, not before: a signal to a whole job reaches them in any order."""
+    process = start("estimate", tables, "-o", out, "--jobs", "2")
+    wait_for(is_writing(out), process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [
+        pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    assert len(workers) == 2
+    for worker in workers:
+        os.kill(int(worker), signal.SIGINT)
+        os.kill(int(worker), signal.SIGTERM)
+    assert finish(process) == (0, "")
+
+
 def test_a_caller_has_its_handlers_back() -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
