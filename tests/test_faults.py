@@ -325,6 +325,27 @@ def test_of_two_that_write_one_output_one_says_so(tables: Path, out: Path) -> No
     assert names(out) == {"pose.csv", "degrees.csv"}
 
 
+@pytest.mark.parametrize("first", ["folder", "file"])
+def test_of_a_folder_and_a_file_in_it_one_says_so(
+    first: str, tables: Path, out: Path
+) -> None:
+    """They have locks of their own; who starts clears away what is no table yet."""
+    table = out / "b.csv"
+    outputs = {"folder": out, "file": table}
+    later = start("estimate", tables / "b.csv", "-o", outputs.pop(first))
+    wait_for(is_writing(out), later)
+    later.send_signal(signal.SIGSTOP)
+    (other,) = outputs.values()
+    assert finish(start("estimate", tables / "b.csv", "-o", other, "--quality"))[0] == 0
+    made = table.read_bytes()
+    later.send_signal(signal.SIGCONT)
+    status, errors = finish(later)
+    assert status == 1
+    assert f"{table} could not be written: No such file or directory" in errors
+    assert table.read_bytes() == made
+    assert names(out) - {MANIFEST} == {"b.csv"}
+
+
 def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     """Though each removes it at the end, and others have it open by then."""
     path, inside = tmp_path / "lock", threading.Lock()
