@@ -326,9 +326,7 @@ def test_of_two_that_write_one_output_one_says_so(tables: Path, out: Path) -> No
 
 
 @pytest.mark.parametrize("first", ["folder", "file"])
-def test_of_a_folder_and_a_file_in_it_one_says_so(
-    first: str, tables: Path, out: Path
-) -> None:
+def test_of_a_folder_and_a_file_in_it_one_says_so(first: str, tables: Path, out: Path) -> None:
     """They have locks of their own; who starts clears away what is no table yet."""
     table = out / "b.csv"
     outputs = {"folder": out, "file": table}
