@@ -228,8 +228,9 @@ def test_an_error_of_a_worker_is_said_as_any_other(
     with estimate(folder, folder.with_name("out"), cluster) as command:
         _, errors = command.communicate()
     assert command.returncode == 2
-    assert errors.startswith(f"Error: {folder / 'part.3.parquet'} cannot be read as Parquet")
-    assert "Traceback" not in errors
+    # Work that is cancelled can make Dask's client log something before.
+    said = f"Error: {folder / 'part.3.parquet'} cannot be read as Parquet"
+    assert errors.splitlines()[-1].startswith(said)
 
 
 def test_a_scheduler_that_does_not_answer() -> None:

@@ -214,6 +214,7 @@ def test_output_is_standardised_by_the_training_rows_and_their_mirror_images(
     torch.testing.assert_close(student.std, images.std(dim=0, correction=0).float())
 
 
+@pytest.mark.slow
 def test_jitter_hides_what_is_smaller(tmp_path: Path, output: Path) -> None:
     """A face is some 1.6 inter-ocular distances wide: nothing is seen in a jitter of 10."""
     clips = write_videos(tmp_path / "clips", 10)
@@ -253,6 +254,7 @@ def test_each_clip_is_on_one_side(tmp_path: Path, output: Path) -> None:
     assert sides[0] != sides[1]
 
 
+@pytest.mark.slow
 def test_what_only_a_clip_of_the_other_side_could_tell_is_not_known(
     tmp_path: Path, output: Path
 ) -> None:
