@@ -31,9 +31,9 @@ def process_executor(processes: int) -> Iterator[Executor]:
     Raises:
         WorkerError: One of them died, or a limit leaves too little memory for them.
     """
+    require_room()
     context = multiprocessing.get_context("spawn")  # torch and Arrow have threads; no fork
     theirs, ours = context.Pipe(duplex=False)
-    require_room()
     before = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(processes, context, initializer=_start, initargs=(theirs,))
     try:

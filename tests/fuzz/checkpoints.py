@@ -67,6 +67,7 @@ def checkpoint(data: bytes) -> None:
     assert found.keys() == expected.keys()
     for key, tensor in expected.items():
         assert torch.equal(found[key], tensor), f"{key} is not what the file says"
+        assert tensor.isfinite().all()
     pose = plain_pose(FACE[None], read.model, read.mean, read.std)
     assert pose.isfinite().all()
     if read.model.layer_norm:
