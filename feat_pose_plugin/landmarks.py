@@ -31,6 +31,7 @@ LandmarkTypeChoice = Literal["2d", "3d", "auto"]
 LANDMARKS = 68
 OUTER_EYE_CORNERS = (36, 45)
 SMALLEST_EYE_DISTANCE = 1e-6  # pixels; py-feat divides by no less
+LARGEST_EYE_DISTANCE = 1e18  # pixels; float32 holds the squares of no more
 
 MIRROR_68: tuple[int, ...] = (
     *range(16, -1, -1),  # jaw, ear to chin to ear
@@ -171,12 +172,12 @@ def usable_rows(points: Tensor) -> Tensor:
         points: ``[B, 68, 2]`` pixels.
 
     Returns:
-        ``[B]`` bool: all coordinates are finite as float32 and the outer eye corners do not
-        coincide.
+        ``[B]`` bool: all coordinates are finite as float32, and the outer eye corners neither
+        coincide nor lie farther apart than float32 can tell.
     """
     distance = outer_eye_distance(points)
     finite = torch.isfinite(points.float()).flatten(1).all(dim=1)
-    return finite & (distance > SMALLEST_EYE_DISTANCE) & torch.isfinite(distance)
+    return finite & (distance > SMALLEST_EYE_DISTANCE) & (distance < LARGEST_EYE_DISTANCE)
 
 
 def landmark_columns() -> list[str]:

@@ -243,14 +243,16 @@ def test_numbers_beyond_float32_are_rows_without_a_face(huge, faces):
 # Usable rows
 
 
-def test_usable_rows_have_finite_points_and_two_eyes(faces):
-    points = torch.from_numpy(np.concatenate([faces, faces[:1]]))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_usable_rows_have_finite_points_and_two_eyes(faces, dtype):
+    points = torch.from_numpy(np.concatenate([faces, faces[:2]])).to(dtype)
     points[1, 67, 1] = torch.nan
     points[2, 0, 0] = torch.inf
     points[3, 36] = points[3, 45]
     points[4] = torch.nan
     points[5] = 0
-    assert usable_rows(points).tolist() == [True, False, False, False, False, False, True]
+    points[6, 36, 1] = 2.0**64
+    assert usable_rows(points).tolist() == [True, *[False] * 6, True]
     assert usable_rows(points[:0]).shape == (0,)
 
 

@@ -11,7 +11,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -167,7 +167,17 @@ coordinates = arrays(
 )
 
 
+def with_left_eye_at(x: float, y: float = 0) -> np.ndarray:
+    points = np.zeros((68, 2), np.float32)
+    points[45] = x, y
+    return points
+
+
 @given(coordinates, st.booleans())
+@example(with_left_eye_at(2.0**64), False)  # the square is beyond float32
+@example(with_left_eye_at(3e38, 3e38), False)  # the distance is
+@example(with_left_eye_at(1e17, 1e17), False)
+@example(with_left_eye_at(1e-6), False)
 def test_any_numbers_are_an_answer_or_six_nan(points, coinciding):
     if coinciding:
         points[36] = points[45]
@@ -176,6 +186,8 @@ def test_any_numbers_are_an_answer_or_six_nan(points, coinciding):
     alone = backend.estimate(landmarks)
     among = backend.estimate(torch.cat([faces(1), landmarks, faces(1)]))
     assert alone.shape == (1, 6)
+    assert alone[0, :3].isnan().all() == alone[0, :3].isnan().any()
+    assert torch.equal(alone.isnan(), among[1:2].isnan())
     if not usable_rows(landmarks):
         assert alone.isnan().all()
         assert among[1].isnan().all()

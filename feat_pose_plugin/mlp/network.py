@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from feat_pose_plugin.landmarks import (
     LANDMARKS,
+    LARGEST_EYE_DISTANCE,
     OUTER_EYE_CORNERS,
     SMALLEST_EYE_DISTANCE,
-    outer_eye_distance,
+    usable_rows,
 )
 from feat_pose_plugin.mlp.checkpoint import Checkpoint
 from feat_pose_plugin.mlp.model import FEATURES, OUTPUTS, PoseMLP, normalise
@@ -38,8 +39,8 @@ class Network:
         checkpoint: The weights.
         device: Where it estimates.
         as_pyfeat: Answer as py-feat does, which divides by 1e-6 where the outer eye corners
-            coincide, and rounds the centroid of a face far from the origin. Otherwise such eyes
-            give NaN, and a face is the same wherever it lies.
+            coincide, and rounds the centroid of a face far from the origin. Otherwise a face is
+            the same wherever it lies, and NaN where its eyes coincide or are far apart beyond sense.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, *, as_pyfeat: bool) -> None:
@@ -98,8 +99,7 @@ def plain_pose(
     pose = standardised * std + mean
     if as_pyfeat:
         return pose
-    coincide = outer_eye_distance(landmarks) <= SMALLEST_EYE_DISTANCE
-    return torch.where(coincide[:, None], torch.nan, pose)
+    return torch.where(usable_rows(landmarks)[:, None], pose, torch.nan)
 
 
 class _Hidden(NamedTuple, Generic[Numbers]):
@@ -172,7 +172,6 @@ class FoldedNetwork(Network):
             self._hidden[0].weight[_ONE] = self._hidden[0].bias
         self._last = weights[-1].float().T, biases[-1].float()
         self._last_of_one = (of_input * weights[-1]).float().numpy(), biases[-1].float().numpy()
-        self._coinciding_eyes = SMALLEST_EYE_DISTANCE if as_pyfeat else math.nan
         self._to_all = torch.eye(2, dtype=torch.float32).repeat(1, LANDMARKS)
 
     def _estimate(self, landmarks: Tensor, room: Tensor | None = None) -> Tensor:
@@ -188,7 +187,11 @@ class FoldedNetwork(Network):
         x = torch.addmm(landmarks.reshape(-1, FEATURES), origin, self._to_all, alpha=-1)
         eyes = x[:, 2 * _LEFT : 2 * _LEFT + 2] - x[:, 2 * _RIGHT : 2 * _RIGHT + 2]
         distance = torch.hypot(eyes[:, :1], eyes[:, 1:])
-        distance.masked_fill_(distance <= SMALLEST_EYE_DISTANCE, self._coinciding_eyes)
+        if self._as_pyfeat:
+            distance.clamp_min_(SMALLEST_EYE_DISTANCE)
+        else:
+            no_face = (distance <= SMALLEST_EYE_DISTANCE) | (distance >= LARGEST_EYE_DISTANCE)
+            distance.masked_fill_(no_face, torch.nan)
         x.mul_(distance.reciprocal_())
         if not self._as_pyfeat:
             x[:, _ONE] = 1
@@ -208,8 +211,10 @@ class FoldedNetwork(Network):
             origin = landmarks.sum(dim=1).numpy() / LANDMARKS if self._as_pyfeat else pixels[_RIGHT]
             pixels = pixels - origin
             distance = math.hypot(*(pixels[_LEFT] - pixels[_RIGHT]).tolist())
-            if distance <= SMALLEST_EYE_DISTANCE:
-                distance = self._coinciding_eyes
+            if self._as_pyfeat:
+                distance = max(distance, SMALLEST_EYE_DISTANCE)
+            elif not SMALLEST_EYE_DISTANCE < distance < LARGEST_EYE_DISTANCE:
+                distance = math.nan
             pixels *= 1 / distance
             x = pixels.reshape(FEATURES)
             for weight, bias, least, gain, shift in self._hidden_of_one:

@@ -11,8 +11,9 @@ from fuzz.common import FACE, check_pose, estimator, known_pose
 from torch import Tensor
 
 from feat_pose_plugin.errors import FeatPoseError
+from feat_pose_plugin.landmarks import usable_rows
 
-VALUES = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-7, 1e-40, 1e5, 1e20, 3e38, 1e300, -1e19]
+VALUES = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-7, 1e-40, 1e5, 1e20, 3e38, 1e300, -1e19, 2.0**64]
 SIZES = [0, 1, 2, 3, 4, 67, 68, 69, 136, 137, 468, 478]
 DTYPES = [
     dtype
@@ -44,6 +45,9 @@ def landmarks(data: bytes) -> None:
         return
     expected = sorted(clean) if exact else []
     check_pose(pose, len(source), expected, known_pose(kind))
+    if exact:
+        usable = usable_rows(torch.from_numpy(faces)).numpy()
+        assert pose.iloc[~usable, :6].isna().all(axis=None), "a pose of a row without a face"
 
 
 def _source(faces: np.ndarray, choices: Choices) -> tuple[object, bool]:
