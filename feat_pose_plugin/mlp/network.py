@@ -40,7 +40,7 @@ class Network:
         device: Where it estimates.
         as_pyfeat: Answer as py-feat does, which divides by 1e-6 where the outer eye corners
             coincide, and rounds the centroid of a face far from the origin. Otherwise a face is
-            the same wherever it lies, and NaN where its eyes coincide or are far apart beyond sense.
+            the same wherever it lies, and NaN where it is not usable.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, *, as_pyfeat: bool) -> None:
