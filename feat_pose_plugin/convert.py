@@ -21,6 +21,7 @@ from feat_pose_plugin.conventions import (
 )
 from feat_pose_plugin.errors import ConventionError
 from feat_pose_plugin.geometry import is_rotation
+from feat_pose_plugin.landmarks import may_hold_numbers
 from feat_pose_plugin.tag import PoseTag, check_tag, read_tag, write_tag
 
 if TYPE_CHECKING:
@@ -216,9 +217,9 @@ def _convert_table(
         source = tag.convention
     check_tag(tag, source, "the table")
     here = find_convention(source)
-    labels = _find_columns(table, here)
+    labels = find_pose_columns(table, here)
     unit = (tag.translation_unit if tag else None) or here.translation_unit
-    converted = _convert(_numbers(table, labels), here, unit, there, inter_ocular_mm).numpy()
+    converted = _convert(pose_numbers(table, labels), here, unit, there, inter_ocular_mm).numpy()
     columns = there.columns if len(labels) == len(here.columns) else there.rotation_columns
     dtype = _float_dtype(*(table[label].dtype for label in labels))
     values = dict(zip(columns, converted.T.astype(dtype), strict=True))
@@ -230,8 +231,20 @@ def _convert_table(
     return result
 
 
-def _find_columns(table: pd.DataFrame, here: Convention) -> list[Hashable]:
-    """The table's labels of the columns of a convention; without X, Y, Z if it has none."""
+def find_pose_columns(table: pd.DataFrame, here: Convention) -> list[Hashable]:
+    """The labels of the pose columns of a table, spaces around them ignored.
+
+    Args:
+        table: With a pose in the convention.
+        here: The convention.
+
+    Returns:
+        In the order of the convention; without X, Y, Z if the table has none of them.
+
+    Raises:
+        ConventionError: The table has no pose in this convention, or some columns of it several
+            times or not at all.
+    """
     stripped = [str(label).strip() for label in table.columns]
     sets = [here.columns]
     if here.table_names:
@@ -256,13 +269,19 @@ def _find_columns(table: pd.DataFrame, here: Convention) -> list[Hashable]:
     return [table.columns[stripped.index(name)] for name in wanted]
 
 
-def _numbers(table: pd.DataFrame, labels: list[Hashable]) -> Tensor:
-    """``[n, k]`` float64 values of columns, NaN where they have none."""
+def pose_numbers(table: pd.DataFrame, labels: list[Hashable]) -> Tensor:
+    """``[n, k]`` float64 values of columns, NaN where they have none.
+
+    Raises:
+        ConventionError: A column holds something that is no number.
+    """
     columns = []
     for label in labels:
+        if not may_hold_numbers(table[label].dtype):
+            raise ConventionError(f"column {label!r} is of {table[label].dtype}, not of numbers.")
         try:
             columns.append(table[label].to_numpy(np.float64, na_value=np.nan))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ArithmeticError) as error:
             raise ConventionError(f"column {label!r} holds what is no number: {error}.") from error
     return torch.from_numpy(np.stack(columns, axis=1))
 

@@ -107,20 +107,24 @@ def parse_cells(lines: list[Line], width: int, types: Mapping[int, pa.DataType])
         types: The columns wanted, counted from 0, and their types.
 
     Returns:
-        The columns in the order of ``types``, named by their numbers, a row for each line.
+        The columns in the order of ``types``, named by their numbers, a row for each line; none if
+        no column is wanted.
 
     Raises:
         pyarrow.ArrowInvalid: A row has more or less cells, or a cell is not of its type.
     """
-    if not lines:
+    if not lines or not types:
         return pa.schema([(str(place), kind) for place, kind in types.items()]).empty_table()
     text = b"".join(chain.from_iterable(lines))
     if text.startswith(codecs.BOM_UTF8):  # of a cell, and Arrow takes one off
         text = codecs.BOM_UTF8 + text
     return csv.read_csv(
         pa.BufferReader(text),
+        # Without threads: one that lets go of the text later, when Python ends, aborts the process.
         read_options=csv.ReadOptions(
-            column_names=[str(place) for place in range(width)], block_size=len(text) + 1
+            column_names=[str(place) for place in range(width)],
+            block_size=len(text) + 1,
+            use_threads=False,
         ),
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(

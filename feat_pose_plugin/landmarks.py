@@ -307,7 +307,11 @@ def may_hold_numbers(dtype: object) -> bool:
 
     Truth values, times and complex numbers could be read as numbers too, but as which?
     """
-    return getattr(dtype, "kind", "O") in "fiuO"
+    import pandas as pd
+
+    if isinstance(dtype, pd.CategoricalDtype):
+        dtype = dtype.categories.dtype
+    return getattr(dtype, "kind", "O") in "fiuO" and not isinstance(dtype, pd.PeriodDtype)
 
 
 def numbers_in(column: pd.Series) -> list[float | None]:

@@ -22,7 +22,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from feat_pose_plugin.conventions import TranslationUnit, find_convention
-from feat_pose_plugin.convert import convert_pose
+from feat_pose_plugin.convert import convert_pose, find_pose_columns, pose_numbers
 from feat_pose_plugin.errors import ConventionError, OptionError, PictureError
 from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.frames import find_column, frame_numbers, usual_step
@@ -249,11 +249,10 @@ def in_feat(
     tag = read_tag(table.attrs)
     here = find_convention(convention or (tag.convention if tag else "feat"))
     check_tag(tag, here.name, name)
-    # A plain DataFrame, because selecting from a Fex builds a Fex.
-    plain = pd.DataFrame(table).rename(columns=lambda label: str(label).strip())
-    known = [*here.columns, *here.table_names.values()]
-    plain = plain.loc[:, plain.columns.isin(known)].astype("float64")
     try:
+        labels = find_pose_columns(table, here)
+        names = [str(label).strip() for label in labels]
+        plain = pd.DataFrame(pose_numbers(table, labels).numpy(), table.index, names)
         pose = convert_pose(plain, here.name, "feat")
     except ConventionError as error:
         raise ConventionError(

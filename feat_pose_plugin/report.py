@@ -97,7 +97,7 @@ def write_report(
         PictureError: The video cannot be read, or the table is not about it.
         FeatPoseError: With a video, as :func:`~feat_pose_plugin.overlay.draw_poses`.
     """
-    rows = read_table(table, None if video else _READ.intersection)
+    rows = read_table(table, list if video else _READ.intersection)
     sha256 = sha256_of(table)
     entry, no_entry = _find_entry(table, sha256)
     tag = _settle_tag(rows, table, convention, entry)

@@ -140,7 +140,7 @@ def stream_part(
     return part, written
 
 
-def read_table(path: Path, reads: Reads | None = None) -> pd.DataFrame:
+def read_table(path: Path, reads: Reads = list) -> pd.DataFrame:
     """Read a table into memory.
 
     Args:
@@ -149,28 +149,25 @@ def read_table(path: Path, reads: Reads | None = None) -> pd.DataFrame:
             that are wanted, by default all. Of the others nothing is kept.
 
     Returns:
-        All rows, columns under their names in the file; ``attrs`` of a Parquet file.
+        All rows, columns under their names in the file; ``attrs`` of a Parquet file. Text is
+        numbers where a column holds nothing else.
 
     Raises:
         TableError: The file does not exist, cannot be read, or has another suffix.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise TableError(f"{path} must end in {' or '.join(FORMATS)} to say its format.")
-    if not path.is_file():
-        raise TableError(f"{path} {'is no file' if path.exists() else 'does not exist'}.")
+    batches = list(_read(path, reads))
     with _reading(path):
-        if _is_csv(path):
-            names = [str(name) for name in pd.read_csv(path, nrows=0, index_col=False).columns]
-        else:
-            names = pq.read_schema(path).names
-        wanted = names
-        if reads is not None:
-            plain = set(reads([name.strip() for name in names]))
-            wanted = [name for name in names if name.strip() in plain]
-        if not _is_csv(path):
-            return pd.read_parquet(path, columns=wanted)
-        parts = pd.read_csv(path, usecols=wanted, chunksize=_BATCH_ROWS, low_memory=False)
-        return pd.concat(parts)
+        return _to_frame(pa.concat_tables(batches))
+
+
+def read_batches(path: Path) -> Iterator[pd.DataFrame]:
+    """As :func:`read_table`, all columns, some thousand rows at a time and at least once."""
+    rows = 0
+    for columns in _read(path, list):
+        with _reading(path):
+            frame = _to_frame(columns, rows)
+        rows += len(frame)
+        yield frame
 
 
 def write_table(table: pa.Table, path: Path) -> None:
@@ -217,10 +214,7 @@ class _Answers:
 
     def __call__(self, columns: pa.Table) -> pa.Table:
         with _reading(self._source):
-            numeric = [_numbers(c) if _is_text(c.type) else c for c in columns.columns]
-            frame = pa.Table.from_arrays(numeric, columns.column_names).to_pandas()
-            frame.index = pd.RangeIndex(self._row, self._row + len(frame))
-            frame.attrs = parquet_attrs(columns.schema.metadata)
+            frame = _to_frame(columns, self._row)
         self._row += len(frame)
         with _naming(self._source):
             block = self._function(frame)
@@ -234,6 +228,15 @@ class _Answers:
             self._schema = pa.schema(list(zip(block, kinds, strict=True)), attrs)
         arrays = [a.cast(kind) for a, kind in zip(arrays, self._schema.types, strict=True)]
         return pa.Table.from_arrays(arrays, schema=self._schema)
+
+
+def _to_frame(columns: pa.Table, first_row: int = 0) -> pd.DataFrame:
+    """As pandas has it: text is numbers where it can be, rows are numbered as in the file."""
+    numeric = [_numbers(c) if _is_text(c.type) else c for c in columns.columns]
+    frame: pd.DataFrame = pa.Table.from_arrays(numeric, columns.column_names).to_pandas()
+    frame.index = pd.RangeIndex(first_row, first_row + len(frame))
+    frame.attrs = parquet_attrs(columns.schema.metadata)
+    return frame
 
 
 def _changed_text(
@@ -316,6 +319,20 @@ def _put_cells(lines: list[Line], width: int, cells: list[pa.Array], places: lis
     return b"".join(rows)
 
 
+def _read(source: Path, reads: Reads) -> Iterator[pa.Table]:
+    """The columns that are read, of a CSV as text."""
+    if source.suffix.lower() not in FORMATS:
+        raise TableError(f"{source} must end in {' or '.join(FORMATS)} to say its format.")
+    if not source.is_file():
+        raise TableError(f"{source} {'is no file' if source.exists() else 'does not exist'}.")
+    if _is_csv(source):
+        for _, _, columns in _read_text(source, reads, pa.string()):
+            yield columns
+    else:
+        for columns, _, _ in _read_parquet(source, reads):
+            yield columns
+
+
 def _read_text(
     source: Path, reads: Reads, kind: pa.DataType
 ) -> Iterator[tuple[CsvText, list[Line], pa.Table]]:
@@ -356,7 +373,7 @@ def _read_csv(source: Path) -> Iterator[_Step[pa.Table]]:
         yield pa.Table.from_arrays(values, schema=schema), len(lines), _size(lines)
 
 
-def _read_parquet(source: Path) -> Iterator[_Step[pa.Table]]:
+def _read_parquet(source: Path, reads: Reads = list) -> Iterator[_Step[pa.Table]]:
     # Not pre-buffered: a row group may be larger than the memory.
     with (
         _reading(source),
@@ -368,11 +385,16 @@ def _read_parquet(source: Path) -> Iterator[_Step[pa.Table]]:
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
         row_bytes = sum(group.total_byte_size for group in groups) // max(rows, 1)
         batch_rows = min(_BATCH_ROWS, max(_BATCH_BYTES // max(row_bytes, 1), 1))
+        whole = file.schema_arrow
+        places = _places_read(source, whole.names, reads)
+        schema = pa.schema([whole[place] for place in places], whole.metadata)
         if not rows:
-            yield file.schema_arrow.empty_table(), 0, 0.0
+            yield schema.empty_table(), 0, 0.0
         read = 0
-        for batch in file.iter_batches(batch_rows):
-            table = pa.Table.from_batches([batch], file.schema_arrow)
+        # By their names only where some are left out: two columns may have one name.
+        names = None if len(schema) == len(whole) else schema.names
+        for batch in file.iter_batches(batch_rows, columns=names):
+            table = pa.Table.from_batches([batch], schema)
             yield table, len(table), size * len(table) / max(rows, 1)
             read += len(table)
         if read != rows:

@@ -34,10 +34,13 @@ from feat_pose_plugin.errors import (
     TableError,
     WeightsError,
 )
+from feat_pose_plugin.frames import frame_numbers
 from feat_pose_plugin.landmarks import landmark_columns
 from feat_pose_plugin.manifest import MANIFEST, Manifest
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint
+from feat_pose_plugin.plotting import in_feat, plot_time_lines
 from feat_pose_plugin.pose_tables import convert_table
+from feat_pose_plugin.tables import read_table
 from feat_pose_plugin.testing import project_face
 
 ANGLES = FEAT_FACEPOSE_COLUMNS_6D[:3]
@@ -233,14 +236,106 @@ def convert_and_estimate(source: Path) -> None:
     estimate_table(source, source.with_name("out.csv"), estimator())
 
 
+POSE = ",".join(FEAT_FACEPOSE_COLUMNS_6D)
+ROW = "0.1,0.2,0.3,1,2,3"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{POSE}\nabc,0.2,0.3,1,2,3\n", "column 'Pitch' holds what is no number"),
+        (f"{POSE}\nTrue,0.2,0.3,1,2,3\n", "column 'Pitch' holds what is no number"),
+        (f"{POSE}\n\0,0.2,0.3,1,2,3\n", "column 'Pitch' holds what is no number"),
+        (f"{POSE},Pitch\n{ROW},0.4\n", "2 columns 'Pitch', not one"),
+        (f"frame,{POSE},frame\n1,{ROW},2\n", "2 columns 'frame', not one"),
+        (f"{POSE},Identity,Identity\n{ROW},a,b\n", "2 columns 'Identity', not one"),
+        (f"{POSE}\n0.1,0.2\n", "row 0 has 2 cells, the header 6"),
+        (f"{POSE}\n{ROW}\n{ROW},9\n", "row 1 has 7 cells, the header 6"),
+        (f'{POSE}\n"{ROW}\n', "a quote is not closed"),
+        ("", "it is empty"),
+        ("a,b\n1,2\n", "the table has no pose in convention 'feat'"),
+    ],
+)
+def test_a_table_that_cannot_be_drawn_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text(text)
+    with pytest.raises(FeatPoseError, match=message):
+        plot_time_lines(read_table(path))
+    if "frame" not in text and "Identity" not in text:
+        with pytest.raises(FeatPoseError, match=message):
+            convert_table(path, tmp_path / "out.csv", "feat", "img2pose")
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_what_is_missing_in_a_table_of_objects_is_drawn_as_missing() -> None:
+    pose = pd.DataFrame([[0.1] * 6] * 4, columns=FEAT_FACEPOSE_COLUMNS_6D)
+    pose["Pitch"] = pd.Series([0.1, None, pd.NA, pd.NaT], dtype=object)
+    assert in_feat(pose)["Pitch"].isna().tolist() == [False, True, True, True]
+
+
+TIMES = pd.Series(pd.to_datetime(["2020-01-01", "2020-01-02"]))
+NO_NUMBERS = [TIMES, TIMES.astype("category"), TIMES.dt.to_period("D"), pd.Series([True, False])]
+
+
+@pytest.mark.parametrize("column", NO_NUMBERS)
+def test_times_and_truth_values_are_read_as_no_number(column: pd.Series) -> None:
+    with pytest.raises(LandmarkError, match=r"column 'x_0' is of .*, not of numbers"):
+        estimate_pose(table().assign(x_0=column))
+    with pytest.raises(FrameSizeError, match=r"column 'FrameWidth' is of .*, not of numbers"):
+        estimate_pose(table().assign(FrameHeight=480, FrameWidth=column))
+    pose = pd.DataFrame([[0.1] * 6] * 2, columns=FEAT_FACEPOSE_COLUMNS_6D)
+    with pytest.raises(ConventionError, match=r"column 'Yaw' is of .*, not of numbers"):
+        convert_pose(pose.assign(Yaw=column), "feat", "img2pose")
+    assert frame_numbers(pose.assign(frame=column)) is None
+
+
+def test_a_pose_beyond_all_floats_is_refused() -> None:
+    pose = pd.DataFrame([[0.1] * 6], columns=FEAT_FACEPOSE_COLUMNS_6D, dtype=object)
+    pose.loc[0, "Yaw"] = 10**400
+    with pytest.raises(ConventionError, match="column 'Yaw' holds what is no number"):
+        convert_pose(pose, "feat", "img2pose")
+
+
+@pytest.mark.parametrize("cell", [1e300, np.inf, np.nan, None, 10**400, 1j, "x", pd.Timestamp(0)])
+def test_what_numbers_no_frame_numbers_none(cell: object) -> None:
+    frames = pd.DataFrame({"frame": pd.Series([1, cell], dtype=object)})
+    assert frame_numbers(frames) is None
+    assert frame_numbers(pd.DataFrame({"frame": ["3", 4]})).tolist() == [3, 4]
+
+
+def test_a_process_that_ends_soon_after_it_read_a_csv_ends_as_it_should(tmp_path: Path) -> None:
+    """A thread of Arrow that still held the text would abort it, every second time."""
+    path = tmp_path / "in.csv"
+    path.write_text("a,b\n1,2\n")
+    code = f"""
+from pathlib import Path
+from feat_pose_plugin.tables import read_table
+print(read_table(Path({str(path)!r}), lambda names: []).shape)
+"""
+    for _ in range(4):
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
 def test_a_csv_with_a_million_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_bytes(b"," * 1_000_000)
     with pytest.raises(TableError, match="more than 65536 commas"):
         convert_and_estimate(tmp_path / "in.csv")
 
 
-@pytest.mark.parametrize("start", [b'"', ",".join(landmark_columns()).encode() + b"\n"])
-def test_a_line_of_a_gigabyte_is_refused_in_bounded_memory(start: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("start", "work"),
+    [
+        (b'"', 'estimate_table(Path("in.csv"), Path("out.csv"), estimator())'),
+        (
+            ",".join(landmark_columns()).encode() + b"\n",
+            'estimate_table(Path("in.csv"), Path("out.csv"), estimator())',
+        ),
+        (POSE.encode() + b"\n", 'read_table(Path("in.csv"))'),
+    ],
+)
+def test_a_line_of_a_gigabyte_is_refused_in_bounded_memory(
+    start: bytes, work: str, tmp_path: Path
+) -> None:
     with (tmp_path / "in.csv").open("wb") as file:
         file.write(start)
         file.truncate(1 << 30)  # of NUL bytes, which take no place on the disk
@@ -251,11 +346,11 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from fuzz.common import estimator
 from feat_pose_plugin.errors import TableError
 from feat_pose_plugin.pose_tables import estimate_table
-import pandas
+from feat_pose_plugin.tables import read_table
 estimator()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    estimate_table(Path("in.csv"), Path("out.csv"), estimator())
+    {work}
 except TableError as error:
     assert "longer than" in str(error), error
     print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -17,7 +17,11 @@ from feat_pose_plugin.evaluation.angles import angles_of
 from feat_pose_plugin.evaluation.files import as_doubles, as_frame_size, read_arrays
 from feat_pose_plugin.geometry import geodesic_angle, is_rotation
 from feat_pose_plugin.landmarks import Landmarks, outer_eye_distance, read_landmarks
+from feat_pose_plugin.tables import FORMATS, read_table
 from feat_pose_plugin.tag import check_tag, read_tag
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Published angles and matrices of one face may differ by rounding, not by a convention.
 _MOST_DISAGREEMENT_DEG = 0.5
@@ -156,13 +160,9 @@ def _read_npz(path: Path, landmarks: str, convention: str, groups: str | None) -
 
 def _read_table(path: Path, convention: str, groups: str | None) -> Reference:
     angles = angles_of(convention)
-    if path.suffix not in (".csv", ".parquet"):
+    if path.suffix.lower() not in FORMATS:
         raise TableError(f"{path} is none of *.npz, *.csv and *.parquet.")
-    try:
-        table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise TableError(f"{path} cannot be read: {error}.") from error
-    table = table.rename(columns=str.strip)
+    table = read_table(path).rename(columns=str.strip)
     names: tuple[str, ...] = angles.names
     if not set(names) <= set(table.columns):
         names = angles.columns

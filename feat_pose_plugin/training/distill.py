@@ -24,9 +24,6 @@ from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
@@ -38,10 +35,12 @@ from feat_pose_plugin.landmarks import LANDMARKS, MIRROR_68, read_landmarks, usa
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
 from feat_pose_plugin.mlp.model import FEATURES, OUTPUTS, PoseMLP, normalise
 from feat_pose_plugin.selection import keep_rows
-from feat_pose_plugin.tag import check_tag, parquet_attrs, read_tag
+from feat_pose_plugin.tables import read_batches
+from feat_pose_plugin.tag import check_tag, read_tag
 from feat_pose_plugin.training.card import start_card
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
 # A row of the file: 68 x, 68 y (normalised), rx, ry, rz, tx, ty, tz (radians, units). The mirror
@@ -237,7 +236,7 @@ def _write_rows(
     digests: set[bytes] = set()
     for clip in tqdm(clips, unit="clip", disable=not progress):
         start, digest = file.tell(), hashlib.sha256()
-        for table in _read_chunks(clip):
+        for table in read_batches(clip):
             rows, reasons = _select_rows(table, clip, settings, convention)
             file.write(rows.tobytes())
             digest.update(rows.tobytes())
@@ -254,28 +253,6 @@ def _write_rows(
         count = sum(len(span) for span in rows_of.values())
         tqdm.write(f"{count} rows of {len(rows_of)} clips; left out: {kept.left_out}")
     return kept
-
-
-def _read_chunks(clip: Path) -> Iterator[pd.DataFrame]:
-    suffix = clip.suffix.lower()
-    if suffix not in (".csv", ".parquet"):
-        raise TableError(f"{clip} must end in .csv or .parquet to say its format.")
-    try:
-        if suffix == ".csv":
-            with pd.read_csv(clip, chunksize=_CHUNK_ROWS, low_memory=False) as chunks:
-                yield from chunks
-        else:
-            # Mapped, because otherwise whole row groups are read, and one may be the whole file.
-            with pq.ParquetFile(clip, memory_map=True) as file:
-                attrs = parquet_attrs(file.schema_arrow.metadata)
-                for batch in file.iter_batches(_CHUNK_ROWS):
-                    table = batch.to_pandas(ignore_metadata=True)
-                    table.attrs = attrs
-                    yield table
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise TableError(
-            f"{clip} cannot be read: {error}. Is the file whole, and what its suffix says?"
-        ) from error
 
 
 def _select_rows(

@@ -17,8 +17,11 @@ from pyarrow import csv
 
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D
 from feat_pose_plugin.errors import FeatPoseError
+from feat_pose_plugin.frames import frame_numbers
 from feat_pose_plugin.landmarks import landmark_columns
+from feat_pose_plugin.plotting import in_feat
 from feat_pose_plugin.pose_tables import convert_table, estimate_table
+from feat_pose_plugin.tables import read_table
 
 NAMES = landmark_columns()
 ANGLES = FEAT_FACEPOSE_COLUMNS_6D[:3]
@@ -64,6 +67,9 @@ WORDS = {
     0x8E: ",".join(FEAT_FACEPOSE_COLUMNS_6D).encode(),
     0x8F: b"FrameHeight,FrameWidth",
     0x90: b"1,2,3,4,5,6",
+    0x91: b"frame,",
+    0x92: b"pose_Rx,pose_Ry,pose_Rz",
+    0x93: b"q_w,q_x,q_y,q_z",
 }
 
 
@@ -115,6 +121,35 @@ def parquet(data: bytes) -> None:
     expected = known_pose().copy() if work is _estimate else np.array([1.0, 2.0, 3.0])
     assert np.isnan(pose[1]).all(), "a pose of a row without a face"
     assert (np.abs(pose[[0, 2]] - expected) <= TOLERANCE).all(), "another pose"
+
+
+def drawn(data: bytes) -> None:
+    """Tables that are read as a whole, of pose that is drawn."""
+    choices = Choices(data)
+    convention = choices.pick(["feat-0.7", "openface", "quaternion"])
+    if choices.byte() % 2:
+        path, content = scratch() / "in.csv", expand(choices.rest(), WORDS)
+        before = _arrow_csv(content)
+    else:
+        path, content = scratch() / "in.parquet", choices.pick(_pose_files())
+        content, before = damage(content, choices), None
+    path.write_bytes(content)
+    try:
+        with warnings.catch_warnings(action="error"):
+            table = read_table(path)
+            pose = in_feat(table, convention)
+            frame_numbers(table)
+    except FeatPoseError:
+        return
+    if path.suffix == ".parquet":
+        assert len(pose) == pq.ParquetFile(path).metadata.num_rows, "a row is lost"
+        return
+    assert before is not None, "what Arrow refuses was read"
+    assert len(pose) == len(before), f"{len(pose)} rows of {len(before)}"
+    if convention == "feat-0.7":
+        said = _columns(before, FEAT_FACEPOSE_COLUMNS_6D[:3])
+        clean = (said == [1, 2, 3]).all(axis=1)
+        assert (pose.to_numpy()[clean, :3] == [-1, -3, 2]).all(), "another pose"
 
 
 def _estimate(source: Path, target: Path) -> None:
@@ -234,7 +269,8 @@ def _pose_files() -> list[bytes]:
     notes = pa.array(["a", "b,c", None])
     files = [_parquet({**columns, "note": notes}, compression=c) for c in ("none", "zstd", "gzip")]
     files.append(_parquet(columns, use_dictionary=False, write_page_checksum=True))
-    files += [_parquet({**columns, name: column}) for column in ODD for name in ("X", "note")]
+    odd = ("X", "note", "frame")
+    files += [_parquet({**columns, name: column}) for column in ODD for name in odd]
     return [*files, *_with_metadata(columns)]
 
 

@@ -1,7 +1,7 @@
 """The coverage-guided fuzzer: ``python tests/fuzz/run.py TARGET --runs N``.
 
 It needs the extra ``fuzz``. An input on which a target fails is written to the folder of
-``--findings``, and said; give that file as ``--input`` to see the failure again.
+``--findings``; give that file as ``--input`` to see the failure again.
 """
 
 from __future__ import annotations
@@ -40,10 +40,16 @@ def main() -> None:
     for number, seed in enumerate(SEEDS[given.target]):
         (corpus / str(number)).write_bytes(seed)
     count, start = 0, time.monotonic()
+    finding = given.findings / f"{given.target}-{os.getpid()}"
 
     def counted(data: bytes) -> None:
         nonlocal count
-        target(data)
+        try:
+            target(data)
+        except BaseException:  # libFuzzer keeps only those that took too long
+            finding.write_bytes(data)
+            print(f"{given.target}: a finding after {count} inputs, {finding}", flush=True)
+            raise
         count += 1
         if count % 10_000 == 0 or count == given.runs:
             seconds = time.monotonic() - start

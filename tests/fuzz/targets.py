@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fuzz.checkpoints import checkpoint
-from fuzz.files import csv_file, parquet
+from fuzz.files import csv_file, drawn, parquet
 from fuzz.frames import frames
 from fuzz.json_files import json_file
 from fuzz.landmarks import landmarks
@@ -16,10 +16,18 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "frames": frames,
     "csv": csv_file,
     "parquet": parquet,
+    "drawn": drawn,
     "checkpoint": checkpoint,
     "json": json_file,
     "names": names,
 }
+DRAWN = [
+    b"\x8e\n\x90\n\x90",
+    b"\x91\x8e\n1,\x90\n2,\x90\n",
+    b"\x85\x92\n1,2,3\n,,\n",
+    b'\x93\r\n1,0,0,0\r\n"1",0,0,1\r\n',
+    b"\x8e,\x8e\n\x90,\x90\n",
+]
 SEEDS: dict[str, list[bytes]] = {
     "landmarks": [bytes([n % 7, 0, n, n // 8, n, 2]) for n in range(48)],
     "frames": [bytes([3, 2, n, n * 7 % 256, n, n * 3 % 256, n * 5 % 256, n]) for n in range(64)],
@@ -36,6 +44,8 @@ SEEDS: dict[str, list[bytes]] = {
     ],
     "parquet": [bytes([m, n, 0]) for n in range(80) for m in (0, 1)]
     + [bytes([n, n % 4, 3, n, n, n * 37 % 256, n % 8, n, n, n * 31 % 256]) for n in range(64)],
+    "drawn": [bytes([0, 0, n, 1, 3, n, n * 37 % 256, n % 8]) for n in range(64)]
+    + [bytes([n % 3, 1]) + text for n in range(3) for text in DRAWN],
     "checkpoint": [bytes([n % 3, n % 5, n, n * 7 % 256, n, n % 8, n]) for n in range(60)]
     + [b"\x00\x02" + text for text in (b"\x80", b"\x81", b"\x82", b"{\x83{\x84\x85\x86}}")],
     "json": [
