@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from feat_pose_plugin.arguments import is_length
+from feat_pose_plugin.columns import to_doubles
 from feat_pose_plugin.conventions import (
     Convention,
     TranslationUnit,
@@ -21,7 +22,6 @@ from feat_pose_plugin.conventions import (
 )
 from feat_pose_plugin.errors import ConventionError
 from feat_pose_plugin.geometry import is_rotation
-from feat_pose_plugin.landmarks import may_hold_numbers
 from feat_pose_plugin.tag import PoseTag, check_tag, read_tag, write_tag
 
 if TYPE_CHECKING:
@@ -277,12 +277,10 @@ def pose_numbers(table: pd.DataFrame, labels: list[Hashable]) -> Tensor:
     """
     columns = []
     for label in labels:
-        if not may_hold_numbers(table[label].dtype):
-            raise ConventionError(f"column {label!r} is of {table[label].dtype}, not of numbers.")
         try:
-            columns.append(table[label].to_numpy(np.float64, na_value=np.nan))
-        except (TypeError, ValueError, ArithmeticError) as error:
-            raise ConventionError(f"column {label!r} holds what is no number: {error}.") from error
+            columns.append(to_doubles(table[label]))
+        except ValueError as error:
+            raise ConventionError(f"column {label!r} {error}.") from error
     return torch.from_numpy(np.stack(columns, axis=1))
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from feat_pose_plugin.arguments import is_length, is_name, is_number
 from feat_pose_plugin.backend import FrameSize, PoseBackend
 from feat_pose_plugin.camera import cameras, line_of_sight
+from feat_pose_plugin.columns import may_hold_numbers, numbers_in
 from feat_pose_plugin.conventions import (
     FEAT_FACEPOSE_COLUMNS_6D,
     find_convention,
@@ -25,8 +26,6 @@ from feat_pose_plugin.geometry import matrix_to_rotvec, rotvec_to_matrix
 from feat_pose_plugin.landmarks import (
     Landmarks,
     LandmarkTypeChoice,
-    may_hold_numbers,
-    numbers_in,
     read_landmarks,
 )
 from feat_pose_plugin.quality import QUALITY_COLUMNS, judge
@@ -207,7 +206,7 @@ class PoseEstimator:
         if frame_size is not None:
             sizes = _read_frame_size(frame_size, len(read.points))
         elif table is not None:
-            sizes = _frame_sizes_of(table)
+            sizes = frame_sizes_of(table)
         if sizes is None:
             self._require_no_frame_size()
             sizes = torch.full((1, 2), torch.nan)
@@ -328,8 +327,16 @@ def _rows_by_frame_size(sizes: Tensor) -> Iterator[tuple[FrameSize | None, Tenso
         yield (height, width) if height and width else None, rows
 
 
-def _frame_sizes_of(table: pd.DataFrame) -> Tensor | None:
-    """``[B, 2]`` or ``[1, 2]`` float32 height and width; None where the table has no columns."""
+def frame_sizes_of(table: pd.DataFrame) -> Tensor | None:
+    """Height and width of the video frame of each row, by the columns of a table.
+
+    Returns:
+        ``[B, 2]``, or ``[1, 2]`` if all are the same; float32 pixels, NaN where not known. None
+        where the table has no such columns.
+
+    Raises:
+        FrameSizeError: It has some of them several times, or they hold something else than numbers.
+    """
     names = [str(column).strip() for column in table.columns]
     if not all(name in names for name in FRAME_SIZE_COLUMNS):
         return None

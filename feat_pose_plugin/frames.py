@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from feat_pose_plugin.errors import TableError
-from feat_pose_plugin.landmarks import may_hold_numbers
+from feat_pose_plugin.columns import find_column, to_doubles
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
 _LAST_FRAME = 1 << 40  # what is larger is a time, or damaged
-
-
-def find_column(table: pd.DataFrame, name: str) -> pd.Series[Any] | None:
-    """A column by its name, spaces around it ignored; None if there is none.
-
-    Raises:
-        TableError: There are several.
-    """
-    places = [place for place, label in enumerate(table.columns) if str(label).strip() == name]
-    if len(places) > 1:
-        raise TableError(f"the table has {len(places)} columns {name!r}, not one. Drop the others.")
-    return table.iloc[:, places[0]] if places else None
 
 
 def frame_numbers(table: pd.DataFrame) -> NDArray[np.float64] | None:
@@ -35,11 +22,11 @@ def frame_numbers(table: pd.DataFrame) -> NDArray[np.float64] | None:
         ``[n]``; None where there is no such column, or something in it that numbers no frame.
     """
     frame = find_column(table, "frame")
-    if frame is None or not may_hold_numbers(frame.dtype):
+    if frame is None:
         return None
     try:
-        numbers = frame.to_numpy(np.float64, na_value=np.nan)
-    except (TypeError, ValueError, ArithmeticError):
+        numbers = to_doubles(frame)
+    except ValueError:
         return None
     return numbers if (np.abs(numbers) <= _LAST_FRAME).all() else None
 

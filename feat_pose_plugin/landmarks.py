@@ -7,7 +7,6 @@ to the right and y down.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from feat_pose_plugin.arguments import is_name
+from feat_pose_plugin.columns import may_hold_numbers, numbers_in
 from feat_pose_plugin.errors import LandmarkError
 from feat_pose_plugin.geometry import resample_by_arc_length
 
@@ -300,36 +300,6 @@ def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.f
             )
         block[str(name)] = np.array(numbers, np.float64)
     return _rows_of(block)
-
-
-def may_hold_numbers(dtype: object) -> bool:
-    """Whether a column of a dtype can hold numbers, as they are, as text or as objects.
-
-    Truth values, times and complex numbers could be read as numbers too, but as which?
-    """
-    import pandas as pd
-
-    if isinstance(dtype, pd.CategoricalDtype):
-        dtype = dtype.categories.dtype
-    return getattr(dtype, "kind", "O") in "fiuO" and not isinstance(dtype, pd.PeriodDtype)
-
-
-def numbers_in(column: pd.Series) -> list[float | None]:
-    """The cells of a column one by one: NaN where they are missing, None where no number."""
-    return [_number(cell) for cell in column.astype(object)]
-
-
-def _number(cell: object) -> float | None:
-    import pandas as pd
-
-    if cell is None or cell is pd.NA or cell is pd.NaT:
-        return math.nan
-    try:
-        return float(cell)  # type: ignore[arg-type]
-    except OverflowError:
-        return math.inf
-    except (TypeError, ValueError):
-        return None
 
 
 def _rows_of(block: pd.DataFrame) -> NDArray[np.floating]:

@@ -22,11 +22,12 @@ from PIL import Image
 from torch import Tensor
 
 from feat_pose_plugin.camera import cameras, line_of_sight
+from feat_pose_plugin.columns import find_column, to_doubles
 from feat_pose_plugin.conventions import INTER_OCULAR_UNITS, to_img2pose
 from feat_pose_plugin.errors import FrameSizeError, PictureError
-from feat_pose_plugin.estimate import FRAME_SIZE_COLUMNS
+from feat_pose_plugin.estimate import frame_sizes_of
 from feat_pose_plugin.files import write_whole
-from feat_pose_plugin.frames import find_column, frame_numbers, usual_step
+from feat_pose_plugin.frames import frame_numbers, usual_step
 from feat_pose_plugin.geometry import rotvec_to_matrix
 from feat_pose_plugin.landmarks import LANDMARKS, read_landmarks
 from feat_pose_plugin.plotting import in_feat
@@ -262,8 +263,7 @@ def _find_heads(table: pd.DataFrame, size: tuple[int, int], convention: str | No
             face[rows] = load_reference_face(landmark_type, device)
             rigid = load_rigid_face(landmark_type, device)
             translation[rows] = rigid.locate(landmarks.points[rows], rotation[rows], camera)
-    elif set(BOX_COLUMNS) <= set(plain):
-        box = torch.from_numpy(plain[BOX_COLUMNS].to_numpy(np.float32))
+    elif (box := _boxes(plain)) is not None:
         rotation = to_camera(box[:, :2] + box[:, 2:] / 2)
         translation = _fill_box(box, face @ rotation.mT, camera)
     elif values[:, 3:].isfinite().any():
@@ -287,15 +287,28 @@ def _find_heads(table: pd.DataFrame, size: tuple[int, int], convention: str | No
     )
 
 
-def _require_size(table: pd.DataFrame, size: tuple[int, int]) -> None:
-    import pandas as pd
+def _boxes(table: pd.DataFrame) -> Tensor | None:
+    """``[B, 4]`` float32 face boxes, NaN where there is none; None where no column has them."""
+    values = []
+    for name in BOX_COLUMNS:
+        column = find_column(table, name)
+        if column is None:
+            return None
+        try:
+            values.append(to_doubles(column))
+        except ValueError as error:
+            raise PictureError(f"column {name!r} of the face boxes {error}.") from error
+    return torch.from_numpy(np.stack(values, axis=1)).float()
 
-    if not set(FRAME_SIZE_COLUMNS) <= set(table.columns):
+
+def _require_size(table: pd.DataFrame, size: tuple[int, int]) -> None:
+    sizes = frame_sizes_of(table)
+    if sizes is None:
         return
-    sizes = table[FRAME_SIZE_COLUMNS].apply(pd.to_numeric, errors="coerce").dropna()
-    wrong = sizes[(sizes != list(size)).any(axis=1)]
+    known = sizes[sizes.isfinite().all(dim=1)]
+    wrong = known[(known != known.new_tensor(size)).any(dim=1)]
     if len(wrong):
-        height, width = wrong.iloc[0]
+        height, width = wrong[0].tolist()
         raise FrameSizeError(
             f"the table is about frames of height {height:g} and width {width:g}, and this one has "
             f"{size[0]} and {size[1]}. Pass the picture or video that the landmarks are from."

@@ -21,11 +21,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from feat_pose_plugin.columns import find_column
 from feat_pose_plugin.conventions import TranslationUnit, find_convention
 from feat_pose_plugin.convert import convert_pose, find_pose_columns, pose_numbers
 from feat_pose_plugin.errors import ConventionError, OptionError, PictureError
 from feat_pose_plugin.files import write_whole
-from feat_pose_plugin.frames import find_column, frame_numbers, usual_step
+from feat_pose_plugin.frames import frame_numbers, usual_step
 from feat_pose_plugin.quality import FLAGS_COLUMN, is_flagged
 from feat_pose_plugin.tables import writing
 from feat_pose_plugin.tag import PoseTag, check_tag, read_tag, write_tag

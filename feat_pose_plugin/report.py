@@ -17,10 +17,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from feat_pose_plugin import __version__
+from feat_pose_plugin.columns import find_column
 from feat_pose_plugin.conventions import find_convention
 from feat_pose_plugin.errors import ConventionError, PictureError
 from feat_pose_plugin.files import write_whole
-from feat_pose_plugin.frames import find_column, frame_numbers
+from feat_pose_plugin.frames import frame_numbers
 from feat_pose_plugin.manifest import MANIFEST, Entry, Manifest, sha256_of
 from feat_pose_plugin.overlay import draw_poses, rows_about
 from feat_pose_plugin.plotting import (

@@ -38,6 +38,7 @@ from feat_pose_plugin.frames import frame_numbers
 from feat_pose_plugin.landmarks import landmark_columns
 from feat_pose_plugin.manifest import MANIFEST, Manifest
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint
+from feat_pose_plugin.overlay import BOX_COLUMNS, draw_poses
 from feat_pose_plugin.plotting import in_feat, plot_time_lines
 from feat_pose_plugin.pose_tables import convert_table
 from feat_pose_plugin.tables import read_table
@@ -287,6 +288,24 @@ def test_times_and_truth_values_are_read_as_no_number(column: pd.Series) -> None
     with pytest.raises(ConventionError, match=r"column 'Yaw' is of .*, not of numbers"):
         convert_pose(pose.assign(Yaw=column), "feat", "img2pose")
     assert frame_numbers(pose.assign(frame=column)) is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "message"),
+    [
+        ("FrameHeight,FrameWidth,FrameWidth", "480,640,640", "2 columns 'FrameWidth', not one"),
+        (",".join(BOX_COLUMNS), "1,2,a,4", "'FaceRectWidth' of the face boxes holds what is no nu"),
+        ("FaceRectX," + ",".join(BOX_COLUMNS), "1,1,2,3,4", "2 columns 'FaceRectX', not one"),
+        ("x_0", "1", "only part of the landmarks"),
+    ],
+)
+def test_a_table_that_does_not_say_where_heads_are_is_refused(
+    columns: str, row: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text(f"{POSE},{columns}\n{ROW},{row}\n")
+    with pytest.raises(FeatPoseError, match=message):
+        draw_poses(np.zeros((480, 640, 3), np.uint8), read_table(path))
 
 
 def test_a_pose_beyond_all_floats_is_refused() -> None:

@@ -1,0 +1,70 @@
+"""Columns of a table by their names, and as numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from feat_pose_plugin.errors import TableError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+def find_column(table: pd.DataFrame, name: str) -> pd.Series[Any] | None:
+    """A column by its name, spaces around it ignored; None if there is none.
+
+    Raises:
+        TableError: There are several.
+    """
+    places = [place for place, label in enumerate(table.columns) if str(label).strip() == name]
+    if len(places) > 1:
+        raise TableError(f"the table has {len(places)} columns {name!r}, not one. Drop the others.")
+    return table.iloc[:, places[0]] if places else None
+
+
+def may_hold_numbers(dtype: object) -> bool:
+    """Whether a column of a dtype can hold numbers, as they are, as text or as objects.
+
+    Truth values, times and complex numbers could be read as numbers too, but as which?
+    """
+    import pandas as pd
+
+    if isinstance(dtype, pd.CategoricalDtype):
+        dtype = dtype.categories.dtype
+    return getattr(dtype, "kind", "O") in "fiuO" and not isinstance(dtype, pd.PeriodDtype)
+
+
+def to_doubles(column: pd.Series[Any]) -> NDArray[np.float64]:
+    """A column as float64, NaN where it has no value.
+
+    Raises:
+        ValueError: It holds something else than numbers; the message begins with a verb.
+    """
+    if not may_hold_numbers(column.dtype):
+        raise ValueError(f"is of {column.dtype}, not of numbers")
+    try:
+        return column.to_numpy(np.float64, na_value=np.nan)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise ValueError(f"holds what is no number: {error}") from error
+
+
+def numbers_in(column: pd.Series[Any]) -> list[float | None]:
+    """The cells of a column one by one: NaN where they are missing, None where no number."""
+    return [_number(cell) for cell in column.astype(object)]
+
+
+def _number(cell: object) -> float | None:
+    import pandas as pd
+
+    if cell is None or cell is pd.NA or cell is pd.NaT:
+        return math.nan
+    try:
+        return float(cell)  # type: ignore[arg-type]
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError):
+        return None
