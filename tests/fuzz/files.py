@@ -129,10 +129,9 @@ def drawn(data: bytes) -> None:
     convention = choices.pick(["feat-0.7", "openface", "quaternion"])
     if choices.byte() % 2:
         path, content = scratch() / "in.csv", expand(choices.rest(), WORDS)
-        before = _arrow_csv(content)
     else:
-        path, content = scratch() / "in.parquet", choices.pick(_pose_files())
-        content, before = damage(content, choices), None
+        path = scratch() / "in.parquet"
+        content = damage(choices.pick(_pose_files()), choices)
     path.write_bytes(content)
     try:
         with warnings.catch_warnings(action="error"):
@@ -144,6 +143,7 @@ def drawn(data: bytes) -> None:
     if path.suffix == ".parquet":
         assert len(pose) == pq.ParquetFile(path).metadata.num_rows, "a row is lost"
         return
+    before = _arrow_csv(content)
     assert before is not None, "what Arrow refuses was read"
     assert len(pose) == len(before), f"{len(pose)} rows of {len(before)}"
     if convention == "feat-0.7":
