@@ -325,6 +325,25 @@ def test_of_two_that_write_one_output_one_says_so(tables: Path, out: Path) -> No
     assert names(out) == {"pose.csv", "degrees.csv"}
 
 
+def test_what_another_made_since_the_command_began_is_not_replaced(
+    tmp_path: Path, out: Path
+) -> None:
+    pose = pd.DataFrame(np.full((200_000, 3), 0.1), columns=["Pitch", "Roll", "Yaw"])
+    sources = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    for source in sources:
+        pose.to_csv(source, index=False)
+    process = start("convert", *sources, "-o", out, "--from", "feat", "--to", "img2pose")
+    wait_for(is_writing(out), process)
+    process.send_signal(signal.SIGSTOP)
+    (out / "b.csv").write_text("mine")
+    process.send_signal(signal.SIGCONT)
+    status, errors = finish(process)
+    assert status == 2
+    assert f"the output {out / 'b.csv'} exists" in errors
+    assert names(out) == {"a.csv", "b.csv"}
+    assert (out / "b.csv").read_text() == "mine"
+
+
 @pytest.mark.parametrize("first", ["folder", "file"])
 def test_of_a_folder_and_a_file_in_it_one_says_so(first: str, tables: Path, out: Path) -> None:
     """They have locks of their own; who starts clears away what is no table yet."""
