@@ -27,7 +27,8 @@ from feat_pose_plugin.convert import convert_pose, find_pose_columns, pose_numbe
 from feat_pose_plugin.errors import ConventionError, OptionError, PictureError
 from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.frames import frame_numbers, usual_step
-from feat_pose_plugin.quality import FLAGS_COLUMN, is_flagged
+from feat_pose_plugin.pose_tables import POSE_COLUMNS
+from feat_pose_plugin.quality import FLAGS_COLUMN, QUALITY_COLUMNS, is_flagged
 from feat_pose_plugin.tables import writing
 from feat_pose_plugin.tag import PoseTag, check_tag, read_tag, write_tag
 
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FIGURE_FORMATS = (".png", ".pdf", ".svg")
+
+DRAWN_COLUMNS = {*POSE_COLUMNS, *QUALITY_COLUMNS, "frame", "input", "Identity"}
+"""All that is drawn or said of a table with pose columns."""
 
 ANGLE_LABELS = {
     "Pitch": "pitch (deg)\n+ up",

@@ -26,15 +26,14 @@ from feat_pose_plugin.manifest import MANIFEST, Entry, Manifest, sha256_of
 from feat_pose_plugin.overlay import draw_poses, rows_about
 from feat_pose_plugin.plotting import (
     ANGLE_LABELS,
+    DRAWN_COLUMNS,
     in_feat,
     plot_distributions,
     plot_orientation,
     plot_time_lines,
 )
-from feat_pose_plugin.pose_tables import POSE_COLUMNS
 from feat_pose_plugin.quality import (
     FLAGS_COLUMN,
-    QUALITY_COLUMNS,
     RESIDUAL_COLUMN,
     SEPARATOR,
     is_flagged,
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-_READ = {*POSE_COLUMNS, *QUALITY_COLUMNS, "frame", "input", "Identity"}
 _ANGLES = [*ANGLE_LABELS]
 _OPTIONS = (
     *("convention", "landmark_type", "rotation_frame", "translation"),
@@ -98,7 +96,7 @@ def write_report(
         PictureError: The video cannot be read, or the table is not about it.
         FeatPoseError: With a video, as :func:`~feat_pose_plugin.overlay.draw_poses`.
     """
-    rows = read_table(table, list if video else _READ.intersection)
+    rows = read_table(table, list if video else DRAWN_COLUMNS.intersection)
     sha256 = sha256_of(table)
     entry, no_entry = _find_entry(table, sha256)
     tag = _settle_tag(rows, table, convention, entry)

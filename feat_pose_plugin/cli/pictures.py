@@ -42,14 +42,20 @@ def plot(
     Spans without a pose are shaded, rows with PoseFlags are marked.
     """
     from feat_pose_plugin.outputs import refuse_existing
-    from feat_pose_plugin.plotting import plot_orientation, plot_time_lines, save_figure
+    from feat_pose_plugin.plotting import (
+        DRAWN_COLUMNS,
+        plot_orientation,
+        plot_time_lines,
+        save_figure,
+    )
     from feat_pose_plugin.tables import read_table
 
     if not force:
         refuse_existing([(table, output) for table in tables])
     names = [table.name for table in tables]
     titles = names if len({*names}) == len(names) else [str(table) for table in tables]
-    titled = {title: read_table(table) for title, table in zip(titles, tables, strict=True)}
+    reads = DRAWN_COLUMNS.intersection
+    titled = {title: read_table(table, reads) for title, table in zip(titles, tables, strict=True)}
     draw = plot_orientation if orientation else plot_time_lines
     save_figure(draw(titled, convention=convention), output)
     typer.echo(f"wrote {output}")
