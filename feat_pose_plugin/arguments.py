@@ -5,6 +5,9 @@ from __future__ import annotations
 from numbers import Real
 from typing import TypeGuard
 
+import torch
+from torch import Tensor
+
 _LARGEST = 3e38  # float32 ends a little above
 
 
@@ -21,3 +24,9 @@ def is_number(value: object) -> TypeGuard[float]:
 def is_length(value: object) -> TypeGuard[float]:
     """Whether it is such a number above zero."""
     return is_number(value) and value > 0
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether it holds real numbers, each in its place in memory."""
+    real = not (tensor.dtype == torch.bool or tensor.is_complex() or tensor.is_quantized)
+    return real and tensor.layout == torch.strided and not (tensor.is_nested or tensor.is_meta)

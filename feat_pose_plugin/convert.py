@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, overload
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from feat_pose_plugin.arguments import is_length
+from feat_pose_plugin.arguments import is_length, is_plain
 from feat_pose_plugin.columns import to_doubles
 from feat_pose_plugin.conventions import (
     Convention,
@@ -105,16 +106,7 @@ def convert_pose(
     if source is None:
         raise ConventionError("an array does not say which convention it is in. Pass source.")
     here = find_convention(source)
-    if isinstance(data, Tensor):
-        values = data.to("cpu", torch.float64, copy=True)
-    elif isinstance(data, np.ndarray) and data.dtype.kind in "fiu":
-        values = torch.from_numpy(data.astype(np.float64))
-    else:
-        raise ConventionError(
-            "pose must be numbers in a DataFrame, tensor or array, got "
-            f"{getattr(data, 'dtype', type(data).__qualname__)}."
-        )
-    values = _flatten(values, here)
+    values = _flatten(_doubles(data), here)
     converted = _convert(values, here, here.translation_unit, there, inter_ocular_mm)
     if there.representation == "matrix":
         converted = _to_matrix(converted)
@@ -122,6 +114,24 @@ def convert_pose(
         dtype = data.dtype if data.is_floating_point() else torch.float64
         return converted.to(data.device, dtype)
     return converted.numpy().astype(_float_dtype(data.dtype))
+
+
+def _doubles(data: object) -> Tensor:
+    """A tensor or array in float64, on the CPU; what is masked is NaN."""
+    if isinstance(data, Tensor):
+        found = f"{data.dtype}, layout {data.layout}, on device {data.device}"
+        if is_plain(data):
+            with suppress(RuntimeError):  # dtypes that torch can only store
+                return data.to("cpu", torch.float64, copy=True)
+    elif isinstance(data, np.ndarray):
+        found = str(data.dtype)
+        if data.dtype.kind in "fiu":
+            return torch.from_numpy(np.ma.filled(data.astype(np.float64), np.nan))
+    else:
+        found = type(data).__qualname__
+    raise ConventionError(
+        f"pose must be real numbers in a DataFrame, dense tensor or array, got {found}."
+    )
 
 
 def _flatten(values: Tensor, here: Convention) -> Tensor:
@@ -185,17 +195,19 @@ def _convert(
 
 
 def _normalise(rotation: Tensor, here: Convention) -> Tensor:
-    """Matrices without their scale; all else as it is, once it is known to be a rotation."""
+    """Matrices and quaternions without their scale; all else as it is."""
+    if here.representation not in ("matrix", "quaternion"):
+        return rotation
     known = rotation.isfinite().all(dim=-1)
+    normal = rotation / rotation.abs().amax(dim=-1, keepdim=True)  # its squares are finite
     if here.representation == "matrix":
-        matrix = rotation.reshape(*rotation.shape[:-1], 3, 3)
+        matrix = normal.reshape(*rotation.shape[:-1], 3, 3)
         scale = torch.linalg.det(matrix.nan_to_num(0)).abs() ** (1 / 3)
         matrix = matrix / scale[..., None, None]
         wrong = known & ~is_rotation(matrix)
         normal = torch.where(known[..., None], matrix.flatten(-2), torch.nan)
     else:
-        wrong = (rotation == 0).all(dim=-1) & (here.representation == "quaternion")
-        normal = rotation
+        wrong = (rotation == 0).all(dim=-1)
     if wrong.any():
         raise ConventionError(
             f"{rotation[wrong][0].tolist()} is no rotation in convention {here.name!r}. Is it in "

@@ -282,6 +282,8 @@ class PoseEstimator:
 def _to_device(landmarks: Landmarks, device: str | torch.device) -> Landmarks:
     try:
         where = torch.device(device)
+        if where.type == "meta":
+            raise ValueError("it holds no values.")  # noqa: TRY301
         return Landmarks(landmarks.points.to(where), landmarks.is_3d.to(where))
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:  # torch raises them all
         raise OptionError(

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from feat_pose_plugin.arguments import is_name
+from feat_pose_plugin.arguments import is_name, is_plain
 from feat_pose_plugin.columns import may_hold_numbers, numbers_in
 from feat_pose_plugin.errors import LandmarkError
 from feat_pose_plugin.geometry import resample_by_arc_length
@@ -131,13 +131,15 @@ def read_landmarks(
         points, mesh = _points_from_tensor(source)
     elif isinstance(source, np.ndarray):
         points, mesh = _points_from_tensor(_tensor_from_array(source))
-    elif hasattr(source, "columns"):
-        points, mesh = _points_from_table(source)
     else:
-        raise LandmarkError(
-            "landmarks must be a torch tensor, a NumPy array or a pandas DataFrame, got "
-            f"{type(source).__module__}.{type(source).__qualname__}."
-        )
+        import pandas as pd  # slow, and seldom needed before now
+
+        if not isinstance(source, pd.DataFrame):
+            raise LandmarkError(
+                "landmarks must be a torch tensor, a NumPy array or a pandas DataFrame, got "
+                f"{type(source).__module__}.{type(source).__qualname__}."
+            )
+        points, mesh = _points_from_table(source)
     if mesh:
         points = _set_jaw_back(points, _SET_BACK)
         is_3d = torch.ones(len(points), dtype=torch.bool, device=points.device)
@@ -205,12 +207,10 @@ def _tensor_from_array(array: NDArray[np.generic]) -> Tensor:
 
 def _points_from_tensor(tensor: Tensor) -> tuple[Tensor, bool]:
     """``[B, 68, 2]`` float32 or float64 points and whether they come from a mesh."""
-    if tensor.dtype == torch.bool or tensor.is_complex() or tensor.is_quantized:
-        raise LandmarkError(f"landmarks must hold real numbers, got a tensor of {tensor.dtype}.")
-    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_meta:
+    if not is_plain(tensor):
         raise LandmarkError(
-            f"landmarks must be a dense tensor with values, got layout {tensor.layout} on device "
-            f"{tensor.device}{', nested' if tensor.is_nested else ''}."
+            f"landmarks must be a dense tensor of real numbers, got {tensor.dtype}, layout "
+            f"{tensor.layout}{', nested' if tensor.is_nested else ''}, on device {tensor.device}."
         )
     shape = tuple(tensor.shape)
     try:

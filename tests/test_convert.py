@@ -312,7 +312,7 @@ TRANSPOSED = np.block([[np.eye(3), np.zeros((3, 1))], [1.0, 2.0, 3.0, 1.0]])
         (np.zeros(6), "feat", "aflw", ["'aflw'", "'300w-lp'"]),
         (np.zeros(6), "aflw", "feat", ["'aflw'", "'300w-lp'"]),
         (np.zeros(6), None, "feat", ["Pass source"]),
-        (np.array(["a", "b", "c"]), "feat", "img2pose", ["must be numbers", "<U1"]),
+        (np.array(["a", "b", "c"]), "feat", "img2pose", ["must be real numbers", "<U1"]),
         ([[0.0, 0, 0]], "feat", "img2pose", ["list"]),
     ],
 )
@@ -525,3 +525,36 @@ def test_many_files_go_into_a_folder(tables, tmp_path):
     result = feat_pose("convert", *tables, "-o", tmp_path, "--from", "300w-lp", "--to", "feat")
     assert result.exit_code == 0, result.output
     assert {"pose.csv", "pose.parquet"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "pose",
+    [
+        torch.zeros(2, 6, dtype=torch.complex64),
+        torch.zeros(2, 6, dtype=torch.bool),
+        torch.zeros(2, 6).to_sparse(),
+        torch.zeros(2, 6, device="meta"),
+        torch.empty(2, 6, dtype=torch.bits8),
+        np.zeros((2, 6), bool),
+        np.zeros((2, 6), complex),
+    ],
+)
+def test_what_holds_no_real_numbers_is_refused(pose):
+    with pytest.raises(ConventionError, match=r"pose must be real numbers .*, got "):
+        convert_pose(pose, "feat", "img2pose")
+
+
+def test_what_is_masked_is_missing():
+    pose = np.ma.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3]], mask=[[0, 1, 0], [0, 0, 0]])
+    found = convert_pose(pose, "feat", "300w-lp")
+    assert np.isnan(found[0]).all()
+    np.testing.assert_array_equal(found[1], convert_pose(pose.data, "feat", "300w-lp")[1])
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e150, 1e307])
+@pytest.mark.parametrize("source", ["quaternion", "matrix", "mediapipe"])
+def test_no_length_of_a_quaternion_or_scale_of_a_matrix_is_too_much(source, scale):
+    known = np.array([[0.3, -0.2, 0.1]])
+    said = convert_pose(known, "img2pose", source)
+    found = convert_pose(scale * said, source, "img2pose")
+    np.testing.assert_allclose(found, known, rtol=0, atol=1e-12)

@@ -31,6 +31,7 @@ from feat_pose_plugin.errors import (
     FeatPoseError,
     FrameSizeError,
     LandmarkError,
+    OptionError,
     TableError,
     WeightsError,
 )
@@ -102,6 +103,23 @@ def test_an_array_that_runs_backwards_is_read(rows: int) -> None:
 def test_a_tensor_without_plain_values_is_refused(tensor: torch.Tensor) -> None:
     with pytest.raises(LandmarkError, match="landmarks"):
         estimate_pose(tensor)
+
+
+class WithColumns:
+    columns = 5
+
+
+@pytest.mark.parametrize(
+    "source", [WithColumns(), pd.DataFrame, pa.table({"x_0": [1.0]}), [[1]], {}]
+)
+def test_what_is_no_table_is_refused_by_its_type(source: object) -> None:
+    with pytest.raises(LandmarkError, match=r"or a pandas DataFrame, got \w+\."):
+        estimate_pose(source)  # type: ignore[call-overload]
+
+
+def test_a_device_without_values_is_refused() -> None:
+    with pytest.raises(OptionError, match="device 'meta' cannot be had: it holds no values"):
+        estimate_pose(FACE[None], device="meta")
 
 
 @pytest.mark.parametrize("dtype", ["bool", "boolean", "complex64", "M8[ns]", "m8[ns]"])

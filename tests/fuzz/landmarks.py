@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from fuzz.choices import Choices
 from fuzz.common import FACE, check_pose, estimator, known_pose
 from torch import Tensor
 
+from feat_pose_plugin import convert_pose
 from feat_pose_plugin.errors import FeatPoseError
 from feat_pose_plugin.landmarks import usable_rows
 
@@ -38,6 +40,8 @@ def landmarks(data: bytes) -> None:
         source, exact = _source(faces, choices)
     kind = choices.pick(["auto", "2d", "3d"])
     size = _frame_size(choices, rows)
+    with suppress(FeatPoseError):  # most are of no pose's shape
+        convert_pose(source, "feat", "quaternion")
     try:
         pose = estimator(kind, quality=bool(choices.byte() % 2))(source, frame_size=size)
     except FeatPoseError:
