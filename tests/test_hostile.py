@@ -423,8 +423,10 @@ def test_a_pipe_is_no_checkpoint_and_holds_nobody_up(make_checkpoint) -> None:
     path = make_checkpoint(hidden=(4, 3))
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(WeightsError, match="is no file"):
-        read_checkpoint(path)
+    with subprocess.Popen(["sh", "-c", 'echo x > "$0"', path]) as writer:  # waits for a reader
+        with pytest.raises(WeightsError, match="is no file"):
+            read_checkpoint(path)
+        writer.kill()
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".json", ".reference.json"])
