@@ -33,20 +33,8 @@ EXACT = ["float64", "float32", "Float64", "object", "string", "category", "doubl
 ODD = ["bool", "boolean", "complex64", "M8[ns]", "m8[ns]", "Int64", "int8", "Sparse[float]", "S3"]
 ODD += ["string[pyarrow]", "period[D]", "datetime64[ns, UTC]", "timestamp[s][pyarrow]", "float16"]
 LABELS = ["x_0", " x_0", "y_67 ", "FrameHeight", "FrameWidth", "x_68", "mesh_x_0", "Pitch", "note"]
-LABELS += [
-    "frame",
-    " Yaw",
-    0,
-    None,
-    np.nan,
-    ("x_0", "y_0"),
-    True,
-    b"x_0",
-    "",
-    "x_477",
-    pd.Timestamp(0),
-    1.5,
-]
+LABELS += ["frame", " Yaw", 0, None, np.nan, ("x_0", "y_0"), True, b"x_0", ""]
+LABELS += ["x_477", pd.Timestamp(0), 1.5]
 
 
 def frames(data: bytes) -> None:
