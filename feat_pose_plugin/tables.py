@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import torch
 from pyarrow import csv
 
 from feat_pose_plugin.csv_text import (
@@ -154,6 +155,7 @@ def read_table(path: Path, reads: Reads = list) -> pd.DataFrame:
 
     Raises:
         TableError: The file does not exist, cannot be read, or has another suffix.
+        WorkerError: A limit of this process leaves too little memory.
     """
     batches = list(_read(path, reads))
     with _reading(path):
@@ -325,6 +327,7 @@ def _read(source: Path, reads: Reads) -> Iterator[pa.Table]:
         raise TableError(f"{source} must end in {' or '.join(FORMATS)} to say its format.")
     if not source.is_file():
         raise TableError(f"{source} {'is no file' if source.exists() else 'does not exist'}.")
+    require_room()
     if _is_csv(source):
         for _, _, columns in _read_text(source, reads, pa.string()):
             yield columns
@@ -452,7 +455,8 @@ def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 def _ahead(items: Iterator[_T]) -> Iterator[_T]:
     """The same items, the next of them made in a thread while one is in use."""
-    with ThreadPoolExecutor(1) as thread:
+    # Asked in a thread, torch applies there what set_num_threads said in another.
+    with ThreadPoolExecutor(1, initializer=torch.get_num_threads) as thread:
         following = thread.submit(next, items, None)
         while (item := following.result()) is not None:
             following = thread.submit(next, items, None)

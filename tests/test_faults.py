@@ -565,13 +565,20 @@ def run_limited(code: str, *arguments: object) -> tuple[int, str]:
     return finish(subprocess.Popen(command, **pipes))
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "estimate {tables} -o {out} --jobs 1",
+        "estimate {tables} -o {out} --jobs 2",
+        "plot {tables}/a.parquet -o {out}/a.png",
+    ],
+)
 def test_a_limit_that_is_too_low_is_said_before_anything_is_begun(
-    jobs: str, tables: Path, out: Path
+    command: str, tables: Path, out: Path
 ) -> None:
     """Where native code would abort, or a thread be waited for that never starts."""
     code = "limit(350); app(sys.argv[1:])"
-    status, errors = run_limited(code, "estimate", tables, "-o", out, "--jobs", jobs)
+    status, errors = run_limited(code, *command.format(tables=tables, out=out).split())
     assert status == 1
     assert "there is too little memory: the limit of this process (ulimit -v " in errors
     assert "OMP_NUM_THREADS=1" in errors
@@ -591,19 +598,25 @@ def test_a_limit_that_is_large_enough_is_enough(tables: Path, out: Path) -> None
 def test_memory_that_is_refused_in_the_middle_is_no_broken_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half a gigabyte of zeros, in a small file that is sound."""
+    """Zeros, in a small file that is sound. There is room for them, and not for them twice.
+
+    What is refused is large, so that there is room left for all that native code asks for.
+    """
     monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", "system")  # takes nothing beforehand
     path = tmp_path / "zeros.parquet"
-    pd.DataFrame({"x": np.zeros(64 << 20)}).to_parquet(path)
+    pd.DataFrame({"x": np.zeros(80 << 20)}).to_parquet(path)
     code = """
-limit(400)
+import pyarrow, torch
+pyarrow.set_cpu_count(1)
+torch.set_num_threads(1)
+limit(900)
 try:
     read_table(Path(sys.argv[1]))
 except Exception as error:
     sys.exit(f"{type(error).__name__}: {error}")
 """
     status, errors = run_limited(code, path)
-    assert status == 1
+    assert (status, errors[:11]) == (1, "WorkerError")
     assert errors.startswith(f"WorkerError: {path}: there was too little memory: ")
     assert "a larger limit" in errors
 
