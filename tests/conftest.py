@@ -7,8 +7,6 @@ import shutil
 import signal
 import threading
 
-# Ignored where tests run in the background of a shell, and so in the commands that they start.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported; a look-up takes 23 s
 
 from collections.abc import Callable, Iterator
@@ -34,6 +32,9 @@ if TYPE_CHECKING:
 # The first example pays for imports, and two cores may be shared.
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
+
+# Ignored where tests run in the background of a shell, and so in the commands that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 

@@ -263,11 +263,11 @@ assert "thief" not in sys.modules
 def test_a_distribution_that_hangs_holds_up_nobody_else(tmp_path):
     install(tmp_path, "slow", "slow = slow:Backend", "import time\ntime.sleep(60)")
     script = """
-import faulthandler, os, threading
+import faulthandler, os, threading, time
 from feat_pose_plugin import available_pose_backends, get_pose_backend, register_pose_backend
 threading.Thread(target=get_pose_backend, args=("slow",), daemon=True).start()
 while "slow" not in sys.modules:
-    pass
+    time.sleep(0.01)
 faulthandler.dump_traceback_later(20, exit=True)
 register_pose_backend("mine", dict)
 print(available_pose_backends()[0], get_pose_backend("pose_mlp_synth").provenance.licence)
