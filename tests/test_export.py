@@ -128,10 +128,10 @@ UNITS |= dict.fromkeys(["mediapipe", "matrix", "quaternion"], "none")
 @pytest.mark.parametrize(
     "convention",
     [
-        *("300w-lp", "feat-mp", "mediapipe", "quaternion"),  # whatever the others do
+        *("300w-lp", "quaternion"),  # whatever the others do
         *(
             pytest.param(other, marks=pytest.mark.slow)
-            for other in ("img2pose", "openface", "feat-0.6", "matrix")
+            for other in ("img2pose", "openface", "feat-0.6", "feat-mp", "mediapipe", "matrix")
         ),
     ],
 )

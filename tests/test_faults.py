@@ -344,7 +344,7 @@ def test_what_another_made_since_the_command_began_is_not_replaced(
     assert (out / "b.csv").read_text() == "mine"
 
 
-@pytest.mark.parametrize("first", ["folder", "file"])
+@pytest.mark.parametrize("first", [pytest.param("folder", marks=pytest.mark.slow), "file"])
 def test_of_a_folder_and_a_file_in_it_one_says_so(first: str, tables: Path, out: Path) -> None:
     """They have locks of their own; who starts clears away what is no table yet."""
     table = out / "b.csv"

@@ -108,8 +108,8 @@ def online(local_hub: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     [
         ("wrong hash", "has another hash than the hub names"),
         ("truncated", "cannot be had: .*without sending complete"),
-        ("silent", "cannot be had: .*timed out"),
-        ("hangs", "did not arrive within 3 seconds"),
+        pytest.param("silent", "cannot be had: .*timed out", marks=pytest.mark.slow),
+        pytest.param("hangs", "did not arrive within 3 seconds", marks=pytest.mark.slow),
         ("trickles", "did not arrive within 3 seconds"),
         ("html", "cannot be read as JSON"),
         ("html weights", "cannot be read as safetensors"),
