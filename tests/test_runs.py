@@ -201,17 +201,17 @@ def test_two_runs_do_not_write_to_one_place(single: bool, tables: Path, out: Pat
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As in a process of --jobs; more threads sum in another order."""
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Here and in commands, as in a process of --jobs; more threads sum in another order."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
 
 
-def test_processes_write_what_one_process_writes(
-    tables: Path, out: Path, tmp_path: Path, one_thread: None
-) -> None:
+@pytest.mark.usefixtures("one_thread")
+def test_processes_write_what_one_process_writes(tables: Path, out: Path, tmp_path: Path) -> None:
     run(tables, "-o", out)
     others = tmp_path / "others"
     others.mkdir()
@@ -266,6 +266,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_killed_and_started_again_it_ends_as_if_undisturbed(
     long_tables: Path, out: Path, tmp_path: Path
 ) -> None:
