@@ -463,7 +463,8 @@ def test_fex_tells_which_weights_ran(path, build, hub, pictures, shared_data, ca
     assert fex.facepose_model == detector.info["facepose_model"]
     assert fex[:2].facepose_model == fex.facepose_model
     assert list(fex.poses.columns) == FEAT_FACEPOSE_COLUMNS_6D
-    figures = fex.plot_detections(poses=True, au_barplot=False, emotion_barplot=False)
+    with mpl.rc_context():  # seaborn doubles all fonts there, for the rest of the process
+        figures = fex.plot_detections(poses=True, au_barplot=False, emotion_barplot=False)
     assert len(figures) == 1
     assert len(figures[0].axes[0].lines) > 3 * 5  # three axes for each face
     plt.close("all")
