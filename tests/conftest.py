@@ -40,6 +40,19 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For torch, here and in commands, as with --jobs; more threads sum in another order.
+
+    What a test sets instead ends with it.
+    """
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def shared_data() -> Path:
     """The folder of measured data beside the repository."""
     folder = ROOT.parent / "shared" / "data"

@@ -24,13 +24,8 @@ EYES_MM = 90.0
 conventions = st.sampled_from(sorted(CONVENTIONS))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small matrices: more threads are slower, by far where they wait for other processes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+# Small matrices: more threads are slower, by far where they wait for other processes.
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def with_angles() -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
@@ -46,13 +45,6 @@ def assert_same(found: np.ndarray, expected: np.ndarray, tolerance: float = 1e-5
     )
 
 
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 def test_batch_size_order_and_neighbours_do_not_matter(faces: np.ndarray) -> None:
     expected = pose_of(faces)
     for rows in (1, 2, 7, 2047, 2048, 2049):
@@ -68,16 +60,15 @@ def test_batch_size_order_and_neighbours_do_not_matter(faces: np.ndarray) -> Non
     assert_same(pose_of(neighbours)[1::2], expected[1::2])
 
 
-@pytest.mark.usefixtures("threads")
+@pytest.mark.usefixtures("one_thread")
 def test_threads_do_not_matter(faces: np.ndarray) -> None:
-    torch.set_num_threads(1)
     expected = pose_of(faces)
     for count in (2, 3):
         torch.set_num_threads(count)
         assert_same(pose_of(faces), expected)
 
 
-@pytest.mark.usefixtures("threads")
+@pytest.mark.usefixtures("one_thread")
 def test_a_table_is_estimated_with_the_threads_that_were_set(
     faces: np.ndarray, tmp_path: Path
 ) -> None:

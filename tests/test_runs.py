@@ -9,14 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from typer.testing import CliRunner, Result
 
 from feat_pose_plugin import __version__, get_pose_backend, runs
@@ -198,16 +197,6 @@ def test_two_runs_do_not_write_to_one_place(single: bool, tables: Path, out: Pat
         run(tables / "a.csv", "-o", out / "other.csv")
     run(tables / "a.csv", "-o", output)
     assert not [*out.glob("*.lock")]
-
-
-@pytest.fixture
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Here and in commands, as in a process of --jobs; more threads sum in another order."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.usefixtures("one_thread")
