@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from feat_pose_plugin.errors import TableError
 
 _PART = re.compile(r"\.(.*)\.[0-9a-f]{16}(\.[^.]*)?")
 
@@ -95,3 +98,19 @@ def remove_parts(folder: Path, names: Collection[str]) -> None:
         found = _PART.fullmatch(path.name)
         if found and found[1] + (found[2] or "") in names:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the operating system says against writing a file becomes a TableError."""
+    try:
+        yield
+    except TableError:
+        raise
+    except OSError as error:
+        failure = TableError(
+            f"{path} could not be written: {error.strerror or error}. Nothing was written; make "
+            "room or choose another output."
+        )
+        failure.system_errno = error.errno or errno.EIO
+        raise failure from error

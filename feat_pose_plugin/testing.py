@@ -25,10 +25,10 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from feat_pose_plugin.backend import PoseBackend, Provenance
 from feat_pose_plugin.errors import BackendError
-from feat_pose_plugin.geometry import geodesic_angle, matrix_to_rotvec, rotvec_to_matrix
-from feat_pose_plugin.landmarks import MIRROR_68, OUTER_EYE_CORNERS, LandmarkType
+from feat_pose_plugin.pose.backend import PoseBackend, Provenance
+from feat_pose_plugin.pose.landmarks import MIRROR_68, OUTER_EYE_CORNERS, LandmarkKind
+from feat_pose_plugin.pose.rotations import geodesic_angle, matrix_to_rotvec, rotvec_to_matrix
 
 # fmt: off
 FACE_68 = torch.tensor([
@@ -171,10 +171,10 @@ def check_repeatable(backend: PoseBackend) -> None:
 
 def check_keywords(backend: PoseBackend) -> None:
     """Both landmark types are taken, with and without the frame size."""
-    for landmark_type in _LANDMARK_TYPES:
+    for landmark_kind in _LANDMARK_TYPES:
         for frame_size in (None, FRAME_SIZE):
-            pose = backend.estimate(_faces(), frame_size=frame_size, landmark_type=landmark_type)
-            _require_rotations(pose, f"{landmark_type=}, {frame_size=}")
+            pose = backend.estimate(_faces(), frame_size=frame_size, landmark_kind=landmark_kind)
+            _require_rotations(pose, f"{landmark_kind=}, {frame_size=}")
 
 
 def check_memory_layout(backend: PoseBackend) -> None:
@@ -269,7 +269,7 @@ RULES: tuple[Rule, ...] = (
 )
 """Every rule of the contract. A rule returns nothing, or raises if the backend breaks it."""
 
-_LANDMARK_TYPES: tuple[LandmarkType, ...] = get_args(LandmarkType)
+_LANDMARK_TYPES: tuple[LandmarkKind, ...] = get_args(LandmarkKind)
 _UNUSABLE = ("one NaN", "NaN only", "infinity", "eye corners that coincide", "zeros only")
 
 
@@ -293,7 +293,7 @@ def _unusable() -> Tensor:
 
 def _estimate(backend: PoseBackend, faces: Tensor) -> Tensor:
     """``rx, ry, rz`` of projected faces, everything known about them told."""
-    return backend.estimate(faces, frame_size=FRAME_SIZE, landmark_type="3d")[:, :3]
+    return backend.estimate(faces, frame_size=FRAME_SIZE, landmark_kind="3d")[:, :3]
 
 
 def _require(holds: bool, message: str) -> None:

@@ -28,7 +28,6 @@ from scipy.spatial.transform import Rotation
 from sqpnp import ict_sqpnp, img2pose_sqpnp
 from torch import Tensor
 
-from feat_pose_plugin.backend import PoseBackend, Provenance
 from feat_pose_plugin.evaluation import (
     calibrate,
     evaluate,
@@ -42,21 +41,22 @@ from feat_pose_plugin.evaluation import (
 )
 from feat_pose_plugin.evaluation.estimates import estimate_rotations
 from feat_pose_plugin.files import write_whole
-from feat_pose_plugin.geometry import geodesic_angle, rotvec_to_matrix
-from feat_pose_plugin.landmarks import LandmarkType, read_landmarks
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint
-from feat_pose_plugin.pyfeat import feat_folder
-from feat_pose_plugin.registry import get_pose_backend
+from feat_pose_plugin.mlp.pyfeat_folder import feat_folder
+from feat_pose_plugin.pose.backend import PoseBackend, Provenance
+from feat_pose_plugin.pose.landmarks import LandmarkKind, read_landmarks
+from feat_pose_plugin.pose.registry import get_pose_backend
+from feat_pose_plugin.pose.rotations import geodesic_angle, rotvec_to_matrix
 from feat_pose_plugin.training.face_model import FaceModel, read_face_model
-from feat_pose_plugin.training.synth import YAW_BANDS_DEG
-from feat_pose_plugin.training.synthesis import RECIPES, Synthesis, synthesize
+from feat_pose_plugin.training.run import YAW_BANDS_DEG
+from feat_pose_plugin.training.synthetic_faces import RECIPES, Synthesis, synthesize
 
 DOCS = Path(__file__).parent.parent / "docs"
 BEGIN = "<!-- begin: written by tests/accuracy.py -->"
 END = "<!-- end: written by tests/accuracy.py -->"
 THIS = "python tests/accuracy.py ../shared/data"
 
-NETWORKS: tuple[LandmarkType, LandmarkType] = ("3d", "2d")
+NETWORKS: tuple[LandmarkKind, LandmarkKind] = ("3d", "2d")
 AFLW2000_LANDMARKS = ("landmarks", "landmarks_reannotated")
 # The intervals of the mean over the axes and of the geodesic error are enough for a page.
 AXIS_INTERVALS = [f"{axis}_{end}" for axis in ("pitch", "yaw", "roll") for end in ("low", "high")]
@@ -140,16 +140,16 @@ def measure(data: Path, backend: PoseBackend) -> dict[str, Table]:
 
 
 def _aflw2000(path: Path, backend: PoseBackend) -> dict[str, Table]:
-    methods: list[tuple[PoseBackend, LandmarkType, str]] = [
+    methods: list[tuple[PoseBackend, LandmarkKind, str]] = [
         *((backend, network, network) for network in NETWORKS),
         (ict_sqpnp(), "3d", "-"),
         (img2pose_sqpnp(), "3d", "-"),
     ]
     parts = []
-    for method, landmark_type, network in methods:
+    for method, landmark_model, network in methods:
         for key in AFLW2000_LANDMARKS:
             reference = read_reference(path, landmarks=key)
-            result = evaluate(method, reference, landmark_type=landmark_type)
+            result = evaluate(method, reference, landmark_model=landmark_model)
             parts.append(
                 _labelled(
                     result.figures.reset_index(),
@@ -163,7 +163,7 @@ def _aflw2000(path: Path, backend: PoseBackend) -> dict[str, Table]:
     by_yaw = ~overall & (rows["stage"] != "as estimated, rest") & (rows["network"] != "-")
     data = f"{path.name}, {len(result.faces)} faces; {result.fitted_on} fit the constant"
     command = (
-        f"feat-pose evaluate ../shared/data/{path.name} --landmarks LANDMARKS --landmark-type "
+        f"feat-pose evaluate ../shared/data/{path.name} --landmarks LANDMARKS --landmark-model "
         "NETWORK"
     )
     return {
@@ -200,7 +200,7 @@ def _noise(path: Path, backend: PoseBackend) -> Table:
     references = {key: read_reference(path, landmarks=key) for key in AFLW2000_LANDMARKS}
     rows = [
         _labelled(
-            evaluate_with_noise(backend, reference, landmark_type=network).reset_index(),
+            evaluate_with_noise(backend, reference, landmark_model=network).reset_index(),
             network=network,
             landmarks=key,
         )
@@ -213,7 +213,7 @@ def _noise(path: Path, backend: PoseBackend) -> Table:
         f"{path.name}, {len(references['landmarks'].rotation)} faces",
         "300w-lp",
         (
-            f"feat-pose evaluate ../shared/data/{path.name} --landmarks LANDMARKS --landmark-type "
+            f"feat-pose evaluate ../shared/data/{path.name} --landmarks LANDMARKS --landmark-model "
             "NETWORK --noise",
         ),
         pd.concat(rows, ignore_index=True).drop(columns=AXIS_INTERVALS),
@@ -225,7 +225,7 @@ def _official_v2(path: Path, backend: PoseBackend) -> Table:
     assert reference.groups is not None
     parts = []
     for network in reversed(NETWORKS):
-        result = evaluate(backend, reference, landmark_type=network)
+        result = evaluate(backend, reference, landmark_model=network)
         overall = result.figures.xs("all", level="yaw_range").reset_index()
         parts.append(_labelled(overall, network=network))
     return Table(
@@ -235,7 +235,7 @@ def _official_v2(path: Path, backend: PoseBackend) -> Table:
         "img2pose",
         (
             f"feat-pose evaluate ../shared/data/{path.name} --convention img2pose --groups source "
-            "--landmark-type NETWORK",
+            "--landmark-model NETWORK",
         ),
         pd.concat(parts, ignore_index=True),
     )
@@ -250,12 +250,12 @@ def _constants(aflw2000: Path, official: Path, backend: PoseBackend) -> Table:
     references[f"{official.name}, by clip"] = (video, "2d")
     rows = []
     for method in (backend, img2pose_sqpnp()):
-        for name, (reference, landmark_type) in references.items():
-            constant = calibrate(method, reference, landmark_type=landmark_type)
+        for name, (reference, landmark_model) in references.items():
+            constant = calibrate(method, reference, landmark_model=landmark_model)
             zero, pitch = constant.turn, constant.pitch
             row: dict[str, object] = {
                 "method": method.provenance.name,
-                "network": landmark_type if method is backend else "-",
+                "network": landmark_model if method is backend else "-",
                 "reference": name,
                 "faces": zero.faces,
             }
@@ -277,7 +277,7 @@ def _constants(aflw2000: Path, official: Path, backend: PoseBackend) -> Table:
         f"{aflw2000.name}, {official.name}",
         "estimated img2pose; reference 300w-lp and img2pose",
         (
-            f"feat-pose calibrate ../shared/data/{aflw2000.name} --landmark-type 3d --landmarks "
+            f"feat-pose calibrate ../shared/data/{aflw2000.name} --landmark-model 3d --landmarks "
             "LANDMARKS",
             f"feat-pose calibrate ../shared/data/{official.name} --convention img2pose --groups "
             "source",
@@ -302,7 +302,7 @@ def _turns(path: Path, backend: PoseBackend) -> dict[str, Table]:
     errors = pd.concat(error_parts).rename(columns={"standard_error": "geodesic_mean_error"})
     data = f"{path.name}, {len(np.unique(turns.face))} faces"
     command = (
-        f"feat-pose turns ../shared/data/{path.name} --landmarks LANDMARKS --landmark-type NETWORK"
+        f"feat-pose turns ../shared/data/{path.name} --landmarks LANDMARKS --landmark-model NETWORK"
     )
     return {
         "turn_gains": Table(
@@ -547,10 +547,10 @@ def _cell(row: pd.Series, name: str, decimals: int) -> str:
 
 
 def card_entry(
-    tables: Mapping[str, Table], landmark_type: LandmarkType, sha256: str
+    tables: Mapping[str, Table], landmark_model: LandmarkKind, sha256: str
 ) -> dict[str, object]:
     """What the card of one network says under ``measured``: all rows but the other network's."""
-    (other,) = set(NETWORKS) - {landmark_type}
+    (other,) = set(NETWORKS) - {landmark_model}
     measured: dict[str, object] = {
         "sha256": sha256,
         "unit": "degree; gains, residuals and AUROC have none; what has another says so",
@@ -571,11 +571,11 @@ def card_entry(
 
 def write_cards(tables: Mapping[str, Table], provenance: Provenance) -> None:
     """Write the figures into the cards beside the weights, a line for each table."""
-    for landmark_type, file in provenance.weights.items():
+    for landmark_model, file in provenance.weights.items():
         path = file.path.with_suffix(".json")
         card = json.loads(path.read_text(encoding="utf-8"))
         card.pop("measured", None)
-        measured = card_entry(tables, landmark_type, file.sha256)
+        measured = card_entry(tables, landmark_model, file.sha256)
         lines = [f"\n    {json.dumps(key)}: {json.dumps(value)}" for key, value in measured.items()]
         rest, end = json.dumps({**card, "measured": None}, indent=2).rsplit("null", 1)
         with write_whole(path) as part:

@@ -20,9 +20,8 @@ from accuracy import read_canonical_face
 from hypothesis import settings
 from local_hub import LocalHub
 
-from feat_pose_plugin import pyfeat
-from feat_pose_plugin.mlp import backend as mlp_backend
-from feat_pose_plugin.mlp import weights
+from feat_pose_plugin.mlp import pose_mlp, weights
+from feat_pose_plugin.mlp import pyfeat_folder as pyfeat
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
 from feat_pose_plugin.mlp.model import PoseMLP
 
@@ -148,7 +147,7 @@ def fresh_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "_networks", {})
     monkeypatch.setattr(weights, "_found", {})
     monkeypatch.setattr(weights, "_hub_failures", {})
-    monkeypatch.setattr(mlp_backend, "_warned", False)
+    monkeypatch.setattr(pose_mlp, "_warned", False)
     monkeypatch.delenv(weights.PATH_VARIABLE, raising=False)
 
 

@@ -15,9 +15,9 @@ from documents import with_part
 from matplotlib.figure import Figure
 
 from feat_pose_plugin import convert_pose
-from feat_pose_plugin.conventions import CONVENTIONS, Convention
 from feat_pose_plugin.files import write_whole
-from feat_pose_plugin.geometry import rotvec_to_matrix
+from feat_pose_plugin.pose.conventions import CONVENTIONS, Convention
+from feat_pose_plugin.pose.rotations import rotvec_to_matrix
 from feat_pose_plugin.testing import FACE_68
 
 DOCS = Path(__file__).parent.parent / "docs"

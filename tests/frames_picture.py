@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Polygon, Rectangle
 from matplotlib.transforms import Affine2D
 
-from feat_pose_plugin.camera import cameras, line_of_sight
-from feat_pose_plugin.conventions import from_img2pose
-from feat_pose_plugin.geometry import matrix_to_rotvec
+from feat_pose_plugin.pose.camera import cameras, line_of_sight
+from feat_pose_plugin.pose.conventions import from_img2pose
+from feat_pose_plugin.pose.rotations import matrix_to_rotvec
 
 PICTURE = Path(__file__).parent.parent / "docs" / "rotation-frames.png"
 

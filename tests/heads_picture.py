@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from feat_pose_plugin.overlay import draw_poses
-from feat_pose_plugin.tag import PoseTag, write_tag
+from feat_pose_plugin.pose.tag import PoseTag, write_tag
+from feat_pose_plugin.show.overlay import draw_poses
 
 PICTURE = Path(__file__).parent.parent / "docs" / "heads.png"
 TURNS = {

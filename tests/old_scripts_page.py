@@ -12,7 +12,7 @@ from pathlib import Path
 
 from documents import with_part
 
-from feat_pose_plugin.successors import (
+from feat_pose_plugin.frameworks.successors import (
     ARGUMENTS,
     DETECT_ARGUMENTS,
     LANDMARK_MODELS_WITH_HOG,

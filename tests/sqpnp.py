@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import torch
 
-from feat_pose_plugin.backend import FrameSize, PoseBackend, Provenance
-from feat_pose_plugin.camera import cameras, line_of_sight
-from feat_pose_plugin.geometry import matrix_to_rotvec, rotvec_to_matrix
-from feat_pose_plugin.landmarks import LandmarkType, usable_rows
+from feat_pose_plugin.pose.backend import FrameSize, PoseBackend, Provenance
+from feat_pose_plugin.pose.camera import cameras, line_of_sight
+from feat_pose_plugin.pose.landmarks import LandmarkKind, usable_rows
+from feat_pose_plugin.pose.rotations import matrix_to_rotvec, rotvec_to_matrix
 from feat_pose_plugin.testing import FACE_68
-from feat_pose_plugin.training.reference_face import read_img2pose_face
+from feat_pose_plugin.training.mean_face import read_img2pose_face
 
 
 class SQPnP(PoseBackend):
@@ -34,9 +34,9 @@ class SQPnP(PoseBackend):
         landmarks: torch.Tensor,
         *,
         frame_size: FrameSize | None = None,
-        landmark_type: LandmarkType = "2d",
+        landmark_kind: LandmarkKind = "2d",
     ) -> torch.Tensor:
-        del landmark_type
+        del landmark_kind
         if frame_size is None:
             raise ValueError("SQPnP needs the frame size.")
         pose = torch.full((len(landmarks), 6), torch.nan)

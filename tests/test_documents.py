@@ -19,7 +19,8 @@ from documents import DATA, PAGES, ROOT, RUN, blocks
 from feat.face_detectors.Retinaface.Retinaface_test import Retinaface
 from feat_models import WARNINGS_OF_FEAT
 
-from feat_pose_plugin import Detectorv1, estimate_pose, registry, uninstall
+from feat_pose_plugin import Detectorv1, estimate_pose, uninstall
+from feat_pose_plugin.pose import registry
 
 INPUTS = {
     "clip.csv": "001.csv",
@@ -65,7 +66,7 @@ def _of_conventions(page: Page) -> None:
 
 
 def _of_onnx(page: Page) -> None:
-    pose = estimate_pose(pd.read_csv(page.folder / "clip.csv"), landmark_type="2d")
+    pose = estimate_pose(pd.read_csv(page.folder / "clip.csv"), landmark_model="2d")
     np.testing.assert_allclose(np.deg2rad(page.names["degrees"]), pose[ANGLES], atol=1e-5)
 
 

@@ -56,7 +56,7 @@ def test_light_imports_load_nothing_heavy(code: str) -> None:
 
 def test_estimating_and_the_demo_import_neither_feat_nor_dask() -> None:
     loaded = modules_loaded_by(
-        "from feat_pose_plugin.demo import estimate_demo; estimate_demo(); import feat_pose_plugin"
+        "import feat_pose_plugin.cli.demo as demo; demo.estimate_demo(); import feat_pose_plugin"
     )
     assert "torch" in loaded
     assert loaded & {"feat", "dask", "distributed"} == set()

@@ -14,9 +14,9 @@ from documents import python_blocks
 from torch import Tensor
 
 from feat_pose_plugin import PoseBackend, Provenance, get_pose_backend
-from feat_pose_plugin.backend import WeightsFile
 from feat_pose_plugin.errors import BackendError
-from feat_pose_plugin.landmarks import usable_rows
+from feat_pose_plugin.pose.backend import WeightsFile
+from feat_pose_plugin.pose.landmarks import usable_rows
 from feat_pose_plugin.testing import FACE_68, RULES, check_pose_backend, project_face
 
 
@@ -175,7 +175,7 @@ class Broken(PoseBackend):
         self._right = right
         self._fault = fault
 
-    def estimate(self, landmarks, *, frame_size=None, landmark_type="2d"):
+    def estimate(self, landmarks, *, frame_size=None, landmark_kind="2d"):
         return self._fault(self._right.estimate, landmarks)
 
 
@@ -198,11 +198,11 @@ def test_positional_frame_size_is_caught(example):
         check_pose_backend(Positional(example, None))
 
 
-def test_one_landmark_type_only_is_caught(example):
+def test_one_landmark_kind_only_is_caught(example):
     class OnlyContours(Broken):
-        def estimate(self, landmarks, *, frame_size=None, landmark_type="2d"):
+        def estimate(self, landmarks, *, frame_size=None, landmark_kind="2d"):
             pose = self._right.estimate(landmarks)
-            return pose if landmark_type == "2d" else pose * torch.nan
+            return pose if landmark_kind == "2d" else pose * torch.nan
 
     with pytest.raises(BackendError, match="OnlyContours breaks check_keywords"):
         check_pose_backend(OnlyContours(example, None))
@@ -213,7 +213,7 @@ def test_float64_that_is_not_read_as_said_is_caught(spoil, example):
     class Double(Broken):
         takes_float64 = True
 
-        def estimate(self, landmarks, *, frame_size=None, landmark_type="2d"):
+        def estimate(self, landmarks, *, frame_size=None, landmark_kind="2d"):
             pose = self._right.estimate(landmarks.float())
             return spoil(pose) if landmarks.dtype == torch.float64 else pose
 

@@ -12,15 +12,20 @@ import torch
 from sqpnp import solve_pnp
 from torch import Tensor
 
-from feat_pose_plugin.backend import FrameSize, PoseBackend
-from feat_pose_plugin.camera import cameras, line_of_sight
-from feat_pose_plugin.estimate import PoseEstimator
-from feat_pose_plugin.geometry import geodesic_angle, rotvec_to_matrix
-from feat_pose_plugin.landmarks import LandmarkType, outer_eye_distance, read_landmarks, usable_rows
-from feat_pose_plugin.pyfeat import feat_folder
-from feat_pose_plugin.quality import FLAGS_COLUMN, LIMITS, RESIDUAL_COLUMN, fit_reference_face
-from feat_pose_plugin.reference_face import load_reference_face
-from feat_pose_plugin.training.reference_face import read_img2pose_face
+from feat_pose_plugin.mlp.pyfeat_folder import feat_folder
+from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
+from feat_pose_plugin.pose.camera import cameras, line_of_sight
+from feat_pose_plugin.pose.estimate import PoseEstimator
+from feat_pose_plugin.pose.landmarks import (
+    LandmarkKind,
+    outer_eye_distance,
+    read_landmarks,
+    usable_rows,
+)
+from feat_pose_plugin.pose.quality import FLAGS_COLUMN, LIMITS, RESIDUAL_COLUMN, fit_reference_face
+from feat_pose_plugin.pose.reference_face import load_reference_face
+from feat_pose_plugin.pose.rotations import geodesic_angle, rotvec_to_matrix
+from feat_pose_plugin.training.mean_face import read_img2pose_face
 
 TRANSLATION = ["X", "Y", "Z"]
 JAW, MOUTH = slice(17), slice(48, 68)
@@ -34,7 +39,7 @@ def translation_errors(path: Path, backend: PoseBackend) -> pd.DataFrame:
     with np.load(path) as file:
         size = tuple(file["frame_size"].tolist())
         landmarks = {key: file[key] for key in ("landmarks", "landmarks_reannotated")}
-    estimate = PoseEstimator(backend=backend, landmark_type="3d")
+    estimate = PoseEstimator(backend=backend, landmark_model="3d")
     found = {key: estimate(points, frame_size=size) for key, points in landmarks.items()}
     face = read_img2pose_face().numpy()
     rows = []
@@ -115,7 +120,7 @@ def seen_over_the_frame(face: Tensor, rotation: Tensor, camera: Tensor) -> Tenso
 
 def _rotvec(backend: PoseBackend, points: Tensor, frame: str) -> Tensor:
     estimate = PoseEstimator(
-        backend=backend, landmark_type="3d", convention="img2pose", rotation_frame=frame
+        backend=backend, landmark_model="3d", convention="img2pose", rotation_frame=frame
     )
     return torch.tensor(estimate(points, frame_size=WIDE_FRAME).iloc[:, :3].to_numpy())
 
@@ -126,7 +131,7 @@ def _rotvec(backend: PoseBackend, points: Tensor, frame: str) -> Tensor:
 def residual_ranks(data: Path, backend: PoseBackend) -> pd.DataFrame:
     """How well the residual tells corrupted landmarks from those they were made of."""
     with np.load(data / "aflw2000_dev.npz") as aflw, np.load(data / "turned_faces_dev.npz") as turn:
-        sets: list[tuple[str, LandmarkType, np.ndarray]] = [
+        sets: list[tuple[str, LandmarkKind, np.ndarray]] = [
             ("AFLW2000-3D, landmarks", "3d", aflw["landmarks"]),
             ("AFLW2000-3D, landmarks_reannotated", "3d", aflw["landmarks_reannotated"]),
             ("turned faces, landmarks_pfld", "2d", turn["landmarks_pfld"]),
@@ -135,7 +140,7 @@ def residual_ranks(data: Path, backend: PoseBackend) -> pd.DataFrame:
     rows = []
     for name, network, points in sets:
         good = torch.from_numpy(points).float()
-        estimate = PoseEstimator(backend=backend, landmark_type=network, quality=True)
+        estimate = PoseEstimator(backend=backend, landmark_model=network, quality=True)
         clean = estimate(good)[RESIDUAL_COLUMN].to_numpy()
         for corruption, bad in corruptions(good):
             quality = estimate(bad)
@@ -194,7 +199,7 @@ def flag_shares(data: Path, backend: PoseBackend) -> pd.DataFrame:
     """Share of real faces that are flagged, in percent."""
     rows = []
     for name, network, points, size in _real_faces(data):
-        estimate = PoseEstimator(backend=backend, landmark_type=network, quality=True)
+        estimate = PoseEstimator(backend=backend, landmark_model=network, quality=True)
         quality = estimate(points, frame_size=size)
         flags = quality[FLAGS_COLUMN]
         row: dict[str, object] = {
@@ -210,7 +215,7 @@ def flag_shares(data: Path, backend: PoseBackend) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _real_faces(data: Path) -> Iterator[tuple[str, LandmarkType, Tensor, FrameSize | None]]:
+def _real_faces(data: Path) -> Iterator[tuple[str, LandmarkKind, Tensor, FrameSize | None]]:
     with np.load(data / "aflw2000_dev.npz") as file:
         size = tuple(file["frame_size"].tolist())
         for key in ("landmarks", "landmarks_reannotated"):
@@ -232,10 +237,10 @@ def _real_faces(data: Path) -> Iterator[tuple[str, LandmarkType, Tensor, FrameSi
 
 
 def training_percentiles(
-    points: Tensor, network: LandmarkType, backend: PoseBackend
+    points: Tensor, network: LandmarkKind, backend: PoseBackend
 ) -> dict[str, float]:
     """Where the limits of the flags lie among training faces."""
-    rotation = rotvec_to_matrix(backend.estimate(points, landmark_type=network)[:, :3])
+    rotation = rotvec_to_matrix(backend.estimate(points, landmark_kind=network)[:, :3])
     fit = fit_reference_face(points, rotation, load_reference_face(network, points.device))
     limits = LIMITS[network]
     return {

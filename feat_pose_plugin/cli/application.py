@@ -11,8 +11,8 @@ from typer.core import TyperGroup
 
 from feat_pose_plugin import __version__
 from feat_pose_plugin.errors import FeatPoseError, TableError, UnknownBackendError
-from feat_pose_plugin.memory import enough_memory
-from feat_pose_plugin.signals import Stopped, stopping
+from feat_pose_plugin.tables.memory import enough_memory
+from feat_pose_plugin.tables.signals import Stopped, stopping
 
 
 class _Commands(TyperGroup):

@@ -10,7 +10,7 @@ import typer
 from feat_pose_plugin.cli.application import Offline, app
 
 if TYPE_CHECKING:
-    from feat_pose_plugin.landmarks import LandmarkTypeChoice
+    from feat_pose_plugin.pose.landmarks import LandmarkTypeChoice
 
 _Reference = Annotated[
     Path,
@@ -30,7 +30,7 @@ def evaluate(
     reference: _Reference,
     model: _Model = "pose_mlp_synth",
     landmarks: _Landmarks = "landmarks",
-    landmark_type: _LandmarkType = "auto",
+    landmark_model: _LandmarkType = "auto",
     convention: _Convention = "300w-lp",
     groups: _Groups = None,
     fit_on: Annotated[
@@ -49,14 +49,14 @@ def evaluate(
     from feat_pose_plugin import evaluation
     from feat_pose_plugin.files import write_whole
 
-    kind = cast("LandmarkTypeChoice", landmark_type)  # checked by what reads it
+    kind = cast("LandmarkTypeChoice", landmark_model)  # checked by what reads it
     known = evaluation.read_reference(
         reference, landmarks=landmarks, convention=convention, groups=groups
     )
-    measured = evaluation.evaluate(model, known, landmark_type=kind, fit_on=fit_on)
+    measured = evaluation.evaluate(model, known, landmark_model=kind, fit_on=fit_on)
     typer.echo(measured.to_string())
     if noise:
-        table = evaluation.evaluate_with_noise(model, known, landmark_type=kind)
+        table = evaluation.evaluate_with_noise(model, known, landmark_model=kind)
         typer.echo(f"\n{table.round(2).to_string()}")
     if json is not None:
         with write_whole(json) as part:
@@ -71,7 +71,7 @@ def calibrate(
     reference: _Reference,
     model: _Model = "pose_mlp_synth",
     landmarks: _Landmarks = "landmarks",
-    landmark_type: _LandmarkType = "auto",
+    landmark_model: _LandmarkType = "auto",
     convention: _Convention = "300w-lp",
     groups: _Groups = None,
     offline: Offline = False,
@@ -83,8 +83,8 @@ def calibrate(
     known = evaluation.read_reference(
         reference, landmarks=landmarks, convention=convention, groups=groups
     )
-    kind = cast("LandmarkTypeChoice", landmark_type)  # checked by what reads it
-    typer.echo(evaluation.calibrate(model, known, landmark_type=kind).to_string())
+    kind = cast("LandmarkTypeChoice", landmark_model)  # checked by what reads it
+    typer.echo(evaluation.calibrate(model, known, landmark_model=kind).to_string())
 
 
 @app.command()
@@ -92,14 +92,14 @@ def turns(
     pictures: Annotated[Path, typer.Argument(help="An NPZ file of faces turned by known angles.")],
     landmarks: _Landmarks,
     model: _Model = "pose_mlp_synth",
-    landmark_type: _LandmarkType = "auto",
+    landmark_model: _LandmarkType = "auto",
     offline: Offline = False,
 ) -> None:
     """Measure how much of a known turn is read."""
     del offline
     from feat_pose_plugin import evaluation
 
-    kind = cast("LandmarkTypeChoice", landmark_type)  # checked by what reads it
+    kind = cast("LandmarkTypeChoice", landmark_model)  # checked by what reads it
     turned = evaluation.read_turns(pictures, {landmarks: kind})
     typer.echo(evaluation.turn_gains(model, turned).round(3).to_string())
     typer.echo("\nMean geodesic error of the turn over the yaw sweep to 50 degrees:")

@@ -11,7 +11,7 @@ import typer
 from feat_pose_plugin.cli.application import Force, Offline, app
 
 if TYPE_CHECKING:
-    from feat_pose_plugin.landmarks import LandmarkType
+    from feat_pose_plugin.pose.landmarks import LandmarkKind
 
 
 @app.command()
@@ -22,8 +22,8 @@ def models() -> None:
     downloaded.
     """
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
-    from feat_pose_plugin.native import NativePose
-    from feat_pose_plugin.registry import available_pose_backends, get_pose_backend
+    from feat_pose_plugin.frameworks.native_pose import NativePose
+    from feat_pose_plugin.pose.registry import available_pose_backends, get_pose_backend
 
     rows = [("NAME", "LANDMARKS", "SHA256", "LICENCE", "WEIGHTS")]
     for name in available_pose_backends():
@@ -52,7 +52,7 @@ def export(
     model: Annotated[
         str, typer.Option(help="A name that `feat-pose models` lists, of the shared core.")
     ] = "pose_mlp_synth",
-    landmark_type: Annotated[
+    landmark_model: Annotated[
         str,
         typer.Option(
             help="2d: the jaw is the contour seen in the picture; 3d: points of the head."
@@ -62,13 +62,13 @@ def export(
     force: Force = False,
 ) -> None:
     """Write a network as an ONNX graph, from landmarks in pixels to angles."""
-    from feat_pose_plugin.export import export_onnx
-    from feat_pose_plugin.outputs import refuse_existing
+    from feat_pose_plugin.mlp.onnx_export import export_onnx
+    from feat_pose_plugin.tables.outputs import refuse_existing
 
     if not force:
         refuse_existing([(None, output)])
-    kind = cast("LandmarkType", landmark_type)  # checked by what reads it
-    export_onnx(output, pose_model=model, landmark_type=kind, convention=convention)
+    kind = cast("LandmarkKind", landmark_model)  # checked by what reads it
+    export_onnx(output, pose_model=model, landmark_model=kind, convention=convention)
     typer.echo(f"wrote {output}")
 
 
@@ -79,7 +79,7 @@ def doctor() -> None:
     Versions, extras, weights with their hash, and whether poses can be estimated. Nothing is
     downloaded. Exit status 0 if they can, 1 otherwise.
     """
-    from feat_pose_plugin.doctor import examine
+    from feat_pose_plugin.cli.doctor import examine
 
     text, able = examine()
     typer.echo(text)
@@ -101,7 +101,7 @@ def fetch(
     """
     del offline
     from feat_pose_plugin.errors import OptionError
-    from feat_pose_plugin.fetch import DEFAULT_REVISION, OFFICIAL_NAME, fetch_official
+    from feat_pose_plugin.mlp.fetch import DEFAULT_REVISION, OFFICIAL_NAME, fetch_official
     from feat_pose_plugin.mlp.weights import PATH_VARIABLE
 
     if name not in ("pose_mlp", OFFICIAL_NAME):

@@ -41,14 +41,14 @@ def plot(
 
     Spans without a pose are shaded, rows with PoseFlags are marked.
     """
-    from feat_pose_plugin.outputs import refuse_existing
-    from feat_pose_plugin.plotting import (
+    from feat_pose_plugin.show.plots import (
         DRAWN_COLUMNS,
         plot_orientation,
         plot_time_lines,
         save_figure,
     )
-    from feat_pose_plugin.tables import read_table
+    from feat_pose_plugin.tables.outputs import refuse_existing
+    from feat_pose_plugin.tables.stream import read_table
 
     if not force:
         refuse_existing([(table, output) for table in tables])
@@ -83,9 +83,9 @@ def overlay(
     """
     from tqdm import tqdm
 
-    from feat_pose_plugin.outputs import refuse_existing
-    from feat_pose_plugin.overlay import PICTURE_FORMATS, overlay_picture, overlay_video
-    from feat_pose_plugin.tables import read_table
+    from feat_pose_plugin.show.overlay import PICTURE_FORMATS, overlay_picture, overlay_video
+    from feat_pose_plugin.tables.outputs import refuse_existing
+    from feat_pose_plugin.tables.stream import read_table
 
     if not force:
         refuse_existing([(source, output)])
@@ -115,7 +115,7 @@ def demo(
 
     Prints a summary, writes a CSV (radians) and a picture (degrees).
     """
-    from feat_pose_plugin.demo import describe_demo, estimate_demo, write_demo
+    from feat_pose_plugin.cli.demo import describe_demo, estimate_demo, write_demo
 
     poses = estimate_demo()
     written = write_demo(poses, folder)
@@ -147,8 +147,8 @@ def report(
     force: Force = False,
 ) -> None:
     """Write one page about a table: weights, counts, distributions, time lines, rows in doubt."""
-    from feat_pose_plugin.outputs import refuse_existing
-    from feat_pose_plugin.report import write_report
+    from feat_pose_plugin.show.report import write_report
+    from feat_pose_plugin.tables.outputs import refuse_existing
 
     if not force:
         refuse_existing([(table, output)])

@@ -13,8 +13,8 @@ from feat_pose_plugin.cli.application import Force, Offline, app
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from feat_pose_plugin.estimate import RotationFrame, Translation
-    from feat_pose_plugin.landmarks import LandmarkTypeChoice
+    from feat_pose_plugin.pose.estimate import RotationFrame, Translation
+    from feat_pose_plugin.pose.landmarks import LandmarkTypeChoice
 
 _Output = Annotated[
     Path,
@@ -44,7 +44,7 @@ def estimate(
             "feat-mp."
         ),
     ] = "feat",
-    landmark_type: Annotated[
+    landmark_model: Annotated[
         str,
         typer.Option(
             help="2d: the jaw is the contour seen in the picture; 3d: points of the head; auto: "
@@ -112,17 +112,17 @@ def estimate(
         raise typer.BadParameter("--jobs and --scheduler exclude each other: pass one of them.")
     from tqdm import tqdm
 
-    from feat_pose_plugin.estimate import PoseEstimator
-    from feat_pose_plugin.outputs import plan_outputs
-    from feat_pose_plugin.pose_tables import PoseTable
-    from feat_pose_plugin.registry import get_pose_backend
-    from feat_pose_plugin.runs import open_run
+    from feat_pose_plugin.pose.estimate import PoseEstimator
+    from feat_pose_plugin.pose.registry import get_pose_backend
+    from feat_pose_plugin.tables.outputs import plan_outputs
+    from feat_pose_plugin.tables.pose_tables import PoseTable
+    from feat_pose_plugin.tables.runs import open_run
 
     jobs = plan_outputs(inputs, output)
     estimator = PoseEstimator(
         backend=get_pose_backend(model),
         # Names are checked by what reads them.
-        landmark_type=cast("LandmarkTypeChoice", landmark_type),
+        landmark_model=cast("LandmarkTypeChoice", landmark_model),
         convention=convention,
         rotation_frame=cast("RotationFrame", rotation_frame),
         translation=cast("Translation | None", translation),
@@ -189,9 +189,9 @@ def convert(
     """
     from tqdm import tqdm
 
-    from feat_pose_plugin.locks import only_writer
-    from feat_pose_plugin.outputs import plan_outputs, refuse_existing
-    from feat_pose_plugin.pose_tables import convert_table
+    from feat_pose_plugin.tables.locks import only_writer
+    from feat_pose_plugin.tables.outputs import plan_outputs, refuse_existing
+    from feat_pose_plugin.tables.pose_tables import convert_table
 
     jobs = plan_outputs(inputs, output)
     if not force:
@@ -207,11 +207,11 @@ def convert(
 def _executor(processes: int, scheduler: str | None) -> AbstractContextManager[Executor | None]:
     """Who estimates; None for this process."""
     if scheduler is not None:
-        from feat_pose_plugin.cluster import cluster_executor
+        from feat_pose_plugin.tables.cluster import cluster_executor
 
         return cluster_executor(scheduler)
     if processes > 1:
-        from feat_pose_plugin.workers import process_executor
+        from feat_pose_plugin.tables.workers import process_executor
 
         return process_executor(processes)
     return nullcontext()

@@ -10,7 +10,7 @@ import typer
 from feat_pose_plugin.cli.application import app
 
 if TYPE_CHECKING:
-    from feat_pose_plugin.landmarks import LandmarkType
+    from feat_pose_plugin.pose.landmarks import LandmarkKind
 
 train = typer.Typer(no_args_is_help=True, help="Train weights of your own.")
 app.add_typer(train, name="train")
@@ -39,7 +39,7 @@ def synth(
         typer.Option(metavar="PATH", help="ICT-FaceKit: an NPZ file, or a checkout of it."),
     ],
     output: _Weights,
-    landmark_type: Annotated[str, typer.Option(help="2d or 3d.")],
+    landmark_model: Annotated[str, typer.Option(help="2d or 3d.")],
     hidden: _Hidden = None,
     faces: Annotated[
         int | None, typer.Option(min=1, help="How many faces to train on.", show_default=False)
@@ -53,9 +53,9 @@ def synth(
     from dataclasses import replace
 
     from feat_pose_plugin.training.face_model import read_face_model
-    from feat_pose_plugin.training.synth import settings_for, train_synth
+    from feat_pose_plugin.training.run import settings_for, train_synth
 
-    settings = settings_for(landmark_type)
+    settings = settings_for(landmark_kind)
     if hidden is not None:
         settings = replace(settings, hidden=_layers(hidden))
     if faces is not None:
@@ -63,7 +63,7 @@ def synth(
     error = train_synth(
         read_face_model(face_model),
         output,
-        cast("LandmarkType", landmark_type),  # checked by what reads it
+        cast("LandmarkKind", landmark_model),  # checked by what reads it
         settings=settings,
         seed=seed,
         progress=True,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from feat_pose_plugin.backend import FrameSize, PoseBackend
 from feat_pose_plugin.errors import EvaluationError
 from feat_pose_plugin.evaluation.estimates import estimate_rotations
-from feat_pose_plugin.geometry import matrix_to_rotvec
-from feat_pose_plugin.landmarks import Landmarks
+from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
+from feat_pose_plugin.pose.landmarks import Landmarks
+from feat_pose_plugin.pose.rotations import matrix_to_rotvec
 
 
 def layout_agreement(
@@ -23,7 +23,7 @@ def layout_agreement(
 
     Args:
         backend: A name of :func:`~feat_pose_plugin.available_pose_backends`, or a backend.
-        first: Landmarks of n frames, see :func:`~feat_pose_plugin.landmarks.read_landmarks`.
+        first: Landmarks of n frames, see :func:`~feat_pose_plugin.pose.landmarks.read_landmarks`.
         second: Other landmarks of the same frames.
         frame_size: Height and width of the video frames in pixels, if known.
 

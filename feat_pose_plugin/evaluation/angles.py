@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from feat_pose_plugin.conventions import Convention, find_convention
 from feat_pose_plugin.errors import ConventionError
-from feat_pose_plugin.geometry import matrix_to_rotvec, rotvec_to_matrix
+from feat_pose_plugin.pose.conventions import Convention, find_convention
+from feat_pose_plugin.pose.rotations import matrix_to_rotvec, rotvec_to_matrix
 
 _NAMES = {
     "300w-lp": ("pitch", "yaw", "roll"),

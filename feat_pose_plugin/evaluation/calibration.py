@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from feat_pose_plugin.backend import PoseBackend
 from feat_pose_plugin.errors import EvaluationError
 from feat_pose_plugin.evaluation.angles import angles_of
 from feat_pose_plugin.evaluation.bootstrap import DRAWS, bootstrap
 from feat_pose_plugin.evaluation.estimates import measure
 from feat_pose_plugin.evaluation.reference import Reference
-from feat_pose_plugin.geometry import matrix_to_rotvec, mean_rotation, rotvec_to_matrix
-from feat_pose_plugin.landmarks import LandmarkTypeChoice
+from feat_pose_plugin.pose.backend import PoseBackend
+from feat_pose_plugin.pose.landmarks import LandmarkTypeChoice
+from feat_pose_plugin.pose.rotations import matrix_to_rotvec, mean_rotation, rotvec_to_matrix
 
 Vector = tuple[float, float, float]
 
@@ -182,7 +182,7 @@ def pitch_zero(
 class Calibration:
     """The constant between two zeros of the head, as a whole turn and as pitch alone.
 
-    The constants of :mod:`feat_pose_plugin.conventions` are pitch alone: faces are symmetric.
+    The constants of :mod:`feat_pose_plugin.pose.conventions` are pitch alone: faces are symmetric.
     """
 
     turn: HeadZero
@@ -202,7 +202,7 @@ def calibrate(
     backend: str | PoseBackend,
     reference: Reference,
     *,
-    landmark_type: LandmarkTypeChoice,
+    landmark_model: LandmarkTypeChoice,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Calibration:
@@ -210,12 +210,12 @@ def calibrate(
 
     It is measured from what the backend emits (convention ``img2pose``) to the reference as
     published, so that it does not depend on the constants in
-    :mod:`feat_pose_plugin.conventions`, which are set from it.
+    :mod:`feat_pose_plugin.pose.conventions`, which are set from it.
 
     Args:
         backend: A name of :func:`~feat_pose_plugin.available_pose_backends`, or a backend.
         reference: Faces with a known pose.
-        landmark_type: ``"2d"``, ``"3d"`` or ``"auto"``, as in
+        landmark_model: ``"2d"``, ``"3d"`` or ``"auto"``, as in
             :func:`~feat_pose_plugin.estimate_pose`.
         draws: How often faces are drawn for the standard errors.
         seed: Of the draws.
@@ -227,7 +227,7 @@ def calibrate(
         EvaluationError: No face can be measured.
         BackendError: The backend is unknown or broke its contract.
     """
-    measured = measure(backend, reference, landmark_type)
+    measured = measure(backend, reference, landmark_model)
     groups = None if reference.groups is None else reference.groups[measured.rows]
     known = reference.rotation[torch.from_numpy(measured.rows)]
     return Calibration(

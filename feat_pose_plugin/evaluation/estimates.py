@@ -9,19 +9,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from feat_pose_plugin.backend import FrameSize, PoseBackend
 from feat_pose_plugin.errors import EvaluationError
-from feat_pose_plugin.estimate import PoseEstimator
 from feat_pose_plugin.evaluation.reference import Reference
-from feat_pose_plugin.geometry import rotvec_to_matrix
-from feat_pose_plugin.landmarks import (
+from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
+from feat_pose_plugin.pose.estimate import PoseEstimator
+from feat_pose_plugin.pose.landmarks import (
     Landmarks,
     LandmarkTypeChoice,
     read_landmarks,
     usable_rows,
 )
-from feat_pose_plugin.registry import find_pose_backend
-from feat_pose_plugin.selection import keep_rows
+from feat_pose_plugin.pose.registry import find_pose_backend
+from feat_pose_plugin.pose.rotations import rotvec_to_matrix
+from feat_pose_plugin.tables.selection import keep_rows
 
 # Papers score the faces of AFLW2000-3D whose three angles lie within.
 LARGEST_ANGLE_DEG = 99.0
@@ -43,7 +43,7 @@ class Measured:
 
 
 def measure(
-    backend: str | PoseBackend, reference: Reference, landmark_type: LandmarkTypeChoice
+    backend: str | PoseBackend, reference: Reference, landmark_model: LandmarkTypeChoice
 ) -> Measured:
     """Estimate the faces of a reference and set aside those that cannot be measured.
 
@@ -51,8 +51,8 @@ def measure(
         EvaluationError: No face is left.
     """
     landmarks = reference.landmarks
-    if landmark_type != "auto":
-        landmarks = read_landmarks(landmarks.points, landmark_type)
+    if landmark_model != "auto":
+        landmarks = read_landmarks(landmarks.points, landmark_model)
     rotation = estimate_rotations(backend, landmarks, reference.frame_size)
     reasons = {
         "landmarks missing": ~usable_rows(landmarks.points),

@@ -13,16 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from feat_pose_plugin.backend import PoseBackend, Provenance
 from feat_pose_plugin.errors import EvaluationError
 from feat_pose_plugin.evaluation.angles import Angles, angles_of
 from feat_pose_plugin.evaluation.bootstrap import DRAWS, bootstrap
 from feat_pose_plugin.evaluation.calibration import HeadZero, head_zero
 from feat_pose_plugin.evaluation.estimates import measure
 from feat_pose_plugin.evaluation.reference import Reference, with_noise
-from feat_pose_plugin.geometry import geodesic_angle
-from feat_pose_plugin.landmarks import LandmarkTypeChoice
-from feat_pose_plugin.registry import find_pose_backend
+from feat_pose_plugin.pose.backend import PoseBackend, Provenance
+from feat_pose_plugin.pose.landmarks import LandmarkTypeChoice
+from feat_pose_plugin.pose.registry import find_pose_backend
+from feat_pose_plugin.pose.rotations import geodesic_angle
 
 INTERVAL = 0.95
 YAW_RANGES = ((0, 30), (30, 60), (60, 90))
@@ -40,7 +40,7 @@ class Evaluation:
         provenance: Which method and weights.
         reference: The reference set.
         convention: In which the angles are.
-        landmark_type: As asked for.
+        landmark_model: As asked for.
         left_out: How many faces are not measured, for which reason; each counts once.
         constant: One rotation of the head's zero, ``R_reference = R_estimated @ C``.
         fitted_on: On which faces, in words.
@@ -60,7 +60,7 @@ class Evaluation:
     provenance: Provenance
     reference: str
     convention: str
-    landmark_type: LandmarkTypeChoice
+    landmark_model: LandmarkTypeChoice
     left_out: dict[str, int]
     constant: HeadZero
     fitted_on: str
@@ -85,7 +85,7 @@ class Evaluation:
         left_out = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
         return "\n".join(
             [
-                f"{self.provenance.name} on {self.reference}, landmark type {self.landmark_type}",
+                f"{self.provenance.name} on {self.reference}, landmark type {self.landmark_model}",
                 f"{len(self.faces)} faces measured; left out: {left_out}",
                 f"Mean absolute and geodesic errors in degrees, angles of {self.convention!r}, "
                 f"{INTERVAL:.0%} intervals of {self.draws} draws of faces (seed {self.seed})",
@@ -104,13 +104,13 @@ class Evaluation:
                     "name": self.provenance.name,
                     "licence": self.provenance.licence,
                     "weights": {
-                        landmark_type: {"file": file.path.name, "sha256": file.sha256}
-                        for landmark_type, file in self.provenance.weights.items()
+                        landmark_model: {"file": file.path.name, "sha256": file.sha256}
+                        for landmark_model, file in self.provenance.weights.items()
                     },
                 },
                 "reference": self.reference,
                 "convention": self.convention,
-                "landmark_type": self.landmark_type,
+                "landmark_model": self.landmark_model,
                 "unit": "degree",
                 "faces": len(self.faces),
                 "left_out": self.left_out,
@@ -136,7 +136,7 @@ def evaluate(
     backend: str | PoseBackend,
     reference: Reference,
     *,
-    landmark_type: LandmarkTypeChoice,
+    landmark_model: LandmarkTypeChoice,
     fit_on: float = 0.2,
     draws: int = DRAWS,
     seed: int = 0,
@@ -150,7 +150,7 @@ def evaluate(
     Args:
         backend: A name of :func:`~feat_pose_plugin.available_pose_backends`, or a backend.
         reference: Faces with a known pose.
-        landmark_type: ``"2d"``, ``"3d"`` or ``"auto"``, as in
+        landmark_model: ``"2d"``, ``"3d"`` or ``"auto"``, as in
             :func:`~feat_pose_plugin.estimate_pose`.
         fit_on: On how many of the measured faces, from the first, the constant rotation is
             fitted; below 1 their share. Where the reference has groups, whole groups are taken.
@@ -166,7 +166,7 @@ def evaluate(
         BackendError: The backend broke its contract.
     """
     backend = find_pose_backend(backend)
-    measured = measure(backend, reference, landmark_type)
+    measured = measure(backend, reference, landmark_model)
     groups = None if reference.groups is None else reference.groups[measured.rows]
     fitted, fitted_on = _fitting_part(fit_on, len(measured.rows), groups)
     rows = torch.from_numpy(measured.rows)
@@ -201,7 +201,7 @@ def evaluate(
         provenance=backend.provenance,
         reference=reference.name,
         convention=reference.convention,
-        landmark_type=landmark_type,
+        landmark_model=landmark_model,
         left_out=measured.left_out,
         constant=constant,
         fitted_on=fitted_on,
@@ -216,7 +216,7 @@ def evaluate_with_noise(
     backend: str | PoseBackend,
     reference: Reference,
     *,
-    landmark_type: LandmarkTypeChoice,
+    landmark_model: LandmarkTypeChoice,
     percents: Sequence[float] = (0, 1, 2, 4),
     draws: int = DRAWS,
     seed: int = 0,
@@ -226,7 +226,7 @@ def evaluate_with_noise(
     Args:
         backend: As in :func:`evaluate`.
         reference: As in :func:`evaluate`.
-        landmark_type: As in :func:`evaluate`.
+        landmark_model: As in :func:`evaluate`.
         percents: Standard deviations of the noise of each coordinate, in percent of the distance
             of the outer eye corners.
         draws: How often faces are drawn for the intervals.
@@ -243,7 +243,7 @@ def evaluate_with_noise(
         percent: evaluate(
             backend,
             with_noise(reference, percent, seed=seed),
-            landmark_type=landmark_type,
+            landmark_model=landmark_model,
             draws=draws,
             seed=seed,
         ).figures.loc[("as estimated", "all")]

@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from feat_pose_plugin.backend import FrameSize
 from feat_pose_plugin.errors import EvaluationError, TableError
 from feat_pose_plugin.evaluation.angles import angles_of
-from feat_pose_plugin.evaluation.files import as_doubles, as_frame_size, read_arrays
-from feat_pose_plugin.geometry import geodesic_angle, is_rotation
-from feat_pose_plugin.landmarks import Landmarks, outer_eye_distance, read_landmarks
-from feat_pose_plugin.tables import FORMATS, read_table
-from feat_pose_plugin.tag import check_tag, read_tag
+from feat_pose_plugin.evaluation.arrays import as_doubles, as_frame_size, read_arrays
+from feat_pose_plugin.pose.backend import FrameSize
+from feat_pose_plugin.pose.landmarks import Landmarks, outer_eye_distance, read_landmarks
+from feat_pose_plugin.pose.rotations import geodesic_angle, is_rotation
+from feat_pose_plugin.pose.tag import check_tag, read_tag
+from feat_pose_plugin.tables.stream import FORMATS, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,8 +87,8 @@ def read_reference(
     """Read faces with a known pose from an NPZ file or from a table.
 
     An NPZ file holds ``rotation`` [n, 3, 3] in the axes of 300W-LP (x right, y up, z towards the
-    camera), landmarks in any layout of :func:`~feat_pose_plugin.landmarks.read_landmarks`, and, if
-    it likes, ``pitch_yaw_roll_deg`` [n, 3] and ``frame_size`` [2] (height, width). A table (CSV or
+    camera), landmarks in any layout that :func:`~feat_pose_plugin.estimate_pose` reads, and, if it
+    likes, ``pitch_yaw_roll_deg`` [n, 3] and ``frame_size`` [2] (height, width). A table (CSV or
     Parquet by suffix) holds landmark columns and the angles: ``Pitch, Roll, Yaw`` in the
     convention's unit, or, in convention ``img2pose``, ``rx, ry, rz`` in radians; if it likes,
     ``FrameHeight`` and ``FrameWidth``. Spaces around column names are ignored.

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from feat_pose_plugin.backend import FrameSize, PoseBackend
 from feat_pose_plugin.errors import EvaluationError
+from feat_pose_plugin.evaluation.arrays import as_doubles, as_frame_size, read_arrays
 from feat_pose_plugin.evaluation.estimates import estimate_rotations
-from feat_pose_plugin.evaluation.files import as_doubles, as_frame_size, read_arrays
-from feat_pose_plugin.geometry import geodesic_angle, matrix_to_rotvec, rotvec_to_matrix
-from feat_pose_plugin.landmarks import Landmarks, LandmarkTypeChoice, read_landmarks
+from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
+from feat_pose_plugin.pose.landmarks import Landmarks, LandmarkTypeChoice, read_landmarks
+from feat_pose_plugin.pose.rotations import geodesic_angle, matrix_to_rotvec, rotvec_to_matrix
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Turns:
     frame_size: FrameSize | None = None
 
 
-def read_turns(path: str | Path, landmark_types: Mapping[str, LandmarkTypeChoice]) -> Turns:
+def read_turns(path: str | Path, landmark_models: Mapping[str, LandmarkTypeChoice]) -> Turns:
     """Read turned faces from an NPZ file.
 
     Args:
         path: An NPZ file with ``face`` [n], ``sweep`` [n], ``angle_deg`` [n],
             ``rotation_vector`` [n, 3] (radians, img2pose's camera axes), landmarks, and, if it
             likes, ``frame_size`` [2] (height, width).
-        landmark_types: Which arrays hold landmarks, and of which type each is: ``"2d"``, ``"3d"``
+        landmark_models: Which arrays hold landmarks, and of which type each is: ``"2d"``, ``"3d"``
             or ``"auto"``.
 
     Returns:
@@ -61,7 +61,7 @@ def read_turns(path: str | Path, landmark_types: Mapping[str, LandmarkTypeChoice
     """
     path = Path(path)
     named = ("face", "sweep", "angle_deg")
-    arrays = read_arrays(path, [*named, "rotation_vector", *landmark_types], ["frame_size"])
+    arrays = read_arrays(path, [*named, "rotation_vector", *landmark_models], ["frame_size"])
     rotvec = as_doubles(path, "rotation_vector", arrays["rotation_vector"], 3)
     shapes = {name: arrays[name].shape for name in named}
     if set(shapes.values()) != {(len(rotvec),)}:
@@ -75,8 +75,8 @@ def read_turns(path: str | Path, landmark_types: Mapping[str, LandmarkTypeChoice
         angle_deg=arrays["angle_deg"],
         rotation=rotvec_to_matrix(rotvec),
         landmarks={
-            key: read_landmarks(arrays[key], landmark_type)
-            for key, landmark_type in landmark_types.items()
+            key: read_landmarks(arrays[key], landmark_model)
+            for key, landmark_model in landmark_models.items()
         },
         frame_size=None if size is None else as_frame_size(path, size),
     )

@@ -19,11 +19,10 @@ from safetensors import SafetensorError, deserialize
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from feat_pose_plugin.bundled import require_released
 from feat_pose_plugin.errors import WeightsError
 from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.mlp.model import FEATURES, OUTPUTS, PoseMLP
-from feat_pose_plugin.reading import parse_json, read_bytes
+from feat_pose_plugin.pose.reading import parse_json, read_bytes
 
 # Far above any network of this kind (the largest published one has 0.2 million parameters), far
 # below what could exhaust a machine.
@@ -76,7 +75,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
     card = _read_json(path.with_suffix(".json"))
     try:
         data = read_bytes(path, _LARGEST_WEIGHTS)
-        require_released(path, data)
         found = dict(deserialize(data))  # type: ignore[no-untyped-call]
     except (OSError, ValueError, SafetensorError) as error:
         raise WeightsError(
@@ -147,7 +145,6 @@ def _largest_number(model: PoseMLP, mean: Tensor, std: Tensor) -> float:
 def _read_json(path: Path) -> dict[str, object]:
     try:
         data = read_bytes(path, _LARGEST_JSON)
-        require_released(path, data)
         return parse_json(data)
     except (OSError, ValueError) as error:
         raise WeightsError(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from feat_pose_plugin.landmarks import SMALLEST_EYE_DISTANCE, outer_eye_distance
+from feat_pose_plugin.pose.landmarks import SMALLEST_EYE_DISTANCE, outer_eye_distance
 
 FEATURES = 136
 OUTPUTS = 6

@@ -11,16 +11,16 @@ from pathlib import Path
 import torch
 
 from feat_pose_plugin.errors import WeightsError, WeightsNotFoundError
-from feat_pose_plugin.fetch import (
+from feat_pose_plugin.mlp.checkpoint import Checkpoint, read_checkpoint
+from feat_pose_plugin.mlp.fetch import (
     OFFICIAL_NAME,
     OFFICIAL_REPOSITORY,
     cached_official,
     fetch_official,
     is_offline,
 )
-from feat_pose_plugin.mlp.checkpoint import Checkpoint, read_checkpoint
-from feat_pose_plugin.mlp.network import FoldedNetwork, Network
-from feat_pose_plugin.pyfeat import feat_folder
+from feat_pose_plugin.mlp.folded import FoldedNetwork, Network
+from feat_pose_plugin.mlp.pyfeat_folder import feat_folder
 
 PATH_VARIABLE = "FEAT_POSE_MLP_PATH"
 
@@ -68,7 +68,7 @@ def load_network(
     Args:
         path: The safetensors file.
         device: Where it estimates.
-        as_pyfeat: See :class:`~feat_pose_plugin.mlp.network.Network`.
+        as_pyfeat: See :class:`~feat_pose_plugin.mlp.folded.Network`.
         has_translation: Whether it knows X, Y, Z, which are NaN otherwise.
 
     Raises:

@@ -29,14 +29,14 @@ from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 from tqdm import tqdm
 
-from feat_pose_plugin.conventions import FEAT_FACEPOSE_COLUMNS_6D, to_img2pose
 from feat_pose_plugin.errors import ConventionError, LandmarkError, TableError, TrainingError
-from feat_pose_plugin.landmarks import LANDMARKS, MIRROR_68, read_landmarks, usable_rows
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
 from feat_pose_plugin.mlp.model import FEATURES, OUTPUTS, PoseMLP, normalise
-from feat_pose_plugin.selection import keep_rows
-from feat_pose_plugin.tables import read_batches
-from feat_pose_plugin.tag import check_tag, read_tag
+from feat_pose_plugin.pose.conventions import FEAT_FACEPOSE_COLUMNS_6D, to_img2pose
+from feat_pose_plugin.pose.landmarks import LANDMARKS, MIRROR_68, read_landmarks, usable_rows
+from feat_pose_plugin.pose.tag import check_tag, read_tag
+from feat_pose_plugin.tables.selection import keep_rows
+from feat_pose_plugin.tables.stream import read_batches
 from feat_pose_plugin.training.card import start_card
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def train_distill(
 
     Args:
         clips: Tables, CSV or Parquet by suffix, with landmarks of any layout that
-            :func:`~feat_pose_plugin.landmarks.read_landmarks` knows, ``FaceScore``, and the
+            :func:`~feat_pose_plugin.pose.landmarks.read_landmarks` knows, ``FaceScore``, and the
             teacher's ``Pitch, Roll, Yaw, X, Y, Z``. All frames of a video belong in one table.
         output: The ``.safetensors`` file to write; the model card goes beside it.
         settings: Network, filters and schedule; py-feat's for v2 if None. See :data:`RECIPES`.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from feat_pose_plugin.errors import TrainingError
-from feat_pose_plugin.landmarks import LANDMARKS
+from feat_pose_plugin.pose.landmarks import LANDMARKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

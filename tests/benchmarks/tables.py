@@ -14,7 +14,7 @@ from processes import FEAT_POSE, Cost, run
 from pyarrow import csv
 from rounds import ratio
 
-from feat_pose_plugin.landmarks import landmark_columns
+from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.testing import FACE_68
 
 ROWS = {".parquet": 5_000_000, ".csv": 500_000}

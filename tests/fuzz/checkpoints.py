@@ -16,8 +16,8 @@ from safetensors.torch import load, save
 
 from feat_pose_plugin.errors import WeightsError
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint, write_checkpoint
+from feat_pose_plugin.mlp.folded import FoldedNetwork, plain_pose
 from feat_pose_plugin.mlp.model import PoseMLP
-from feat_pose_plugin.mlp.network import FoldedNetwork, plain_pose
 
 ODD = [
     *(None, True, -1, 0, 0.5, 1e999, float("nan"), 10**400, "8", "", [], {}, [[]], [8] * 9),

@@ -10,9 +10,9 @@ from fuzz.common import scratch
 
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, convert_pose
 from feat_pose_plugin.errors import ConventionError, TableError, WeightsError
-from feat_pose_plugin.manifest import MANIFEST, Manifest, sha256_of
-from feat_pose_plugin.reference_face import read_reference_face
-from feat_pose_plugin.tag import parquet_attrs, parquet_metadata
+from feat_pose_plugin.pose.reference_face import read_reference_face
+from feat_pose_plugin.pose.tag import parquet_attrs, parquet_metadata
+from feat_pose_plugin.tables.manifest import MANIFEST, Manifest, sha256_of
 
 HASH = b'"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"'  # of abc
 WORDS = {

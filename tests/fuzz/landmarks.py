@@ -13,7 +13,7 @@ from torch import Tensor
 
 from feat_pose_plugin import convert_pose
 from feat_pose_plugin.errors import FeatPoseError
-from feat_pose_plugin.landmarks import usable_rows
+from feat_pose_plugin.pose.landmarks import usable_rows
 
 VALUES = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-7, 1e-40, 1e5, 1e20, 3e38, 1e300, -1e19, 2.0**64]
 SIZES = [0, 1, 2, 3, 4, 67, 68, 69, 136, 137, 468, 478]

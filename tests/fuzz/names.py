@@ -12,9 +12,10 @@ import torch
 from fuzz.choices import Choices
 from fuzz.common import FACE
 
-from feat_pose_plugin import PoseBackend, Provenance, estimate_pose, registry
+from feat_pose_plugin import PoseBackend, Provenance, estimate_pose
 from feat_pose_plugin.errors import FeatPoseError
-from feat_pose_plugin.mlp.backend import MLPBackend
+from feat_pose_plugin.mlp.pose_mlp import MLPBackend
+from feat_pose_plugin.pose import registry
 
 BUILT_IN = dict(registry._targets)
 NAMES = ["pose_mlp_synth", "pose_mlp", "img2pose", "a", "b", "", " ", "../x", "\ud800", "name"]
@@ -28,7 +29,7 @@ class Odd(PoseBackend):
     def __init__(self, answer: object = None) -> None:
         self._answer = answer
 
-    def estimate(self, landmarks, *, frame_size=None, landmark_type="2d"):
+    def estimate(self, landmarks, *, frame_size=None, landmark_kind="2d"):
         if isinstance(self._answer, BaseException):
             raise type(self._answer)(*self._answer.args)  # a new one, or its traceback grows
         return landmarks.new_zeros(len(landmarks), 6) if self._answer is None else self._answer
@@ -65,7 +66,7 @@ FACTORIES = {
 VALUES = [f"fuzz_odd:{name}" for name in FACTORIES]
 VALUES += ["", ":", "x", "fuzz_odd", "fuzz_odd:", ":Odd", ".x:y", "..:y", "json:loads", "os:system"]
 VALUES += ["fuzz_odd:sound.x", "fuzz_odd:sound [extra]", "a b:c", "fuzz_odd:no", "\x00:x", "a:b:c"]
-VALUES += ["feat_pose_plugin.mlp.backend:synthetic_backend", "é:x", "fuzz_broken:x"]
+VALUES += ["feat_pose_plugin.mlp.pose_mlp:synthetic_backend", "é:x", "fuzz_broken:x"]
 sys.modules["fuzz_odd"] = types.ModuleType("fuzz_odd")
 vars(sys.modules["fuzz_odd"]).update(FACTORIES)
 

@@ -1,0 +1,1 @@
+"""Detectors and scripts of other packages, given our pose."""

@@ -1,0 +1,50 @@
+"""Poses that a framework estimates by itself, under a name that can be selected."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from torch import Tensor
+
+from feat_pose_plugin.errors import BackendError
+from feat_pose_plugin.pose.backend import FrameSize, PoseBackend, Provenance
+from feat_pose_plugin.pose.landmarks import LandmarkKind
+
+
+class NativePose(PoseBackend):
+    """A pose that comes with the face: the detector that found the face passes it through.
+
+    Args:
+        name: The name users select it by.
+        licence: Licence of its weights.
+        needs: The detector that estimates it, for messages.
+    """
+
+    def __init__(self, name: str, licence: str, *, needs: str) -> None:
+        self.provenance = Provenance(name, licence)
+        self.needs = needs
+
+    def estimate(
+        self,
+        landmarks: Tensor,
+        *,
+        frame_size: FrameSize | None = None,
+        landmark_kind: LandmarkKind = "2d",
+    ) -> NoReturn:
+        """Not possible from landmarks.
+
+        Raises:
+            BackendError: Always; says which detector has this pose.
+        """
+        del landmarks, frame_size, landmark_kind
+        raise BackendError(
+            f"pose_model {self.provenance.name!r} reads pictures, not landmarks: it needs "
+            f"{self.needs}. For landmarks take 'pose_mlp_synth' or another pose model."
+        )
+
+
+def img2pose() -> NativePose:
+    """``img2pose``: what py-feat's face detector of this name says of each face it finds."""
+    return NativePose(
+        "img2pose", "CC BY-NC 4.0", needs="py-feat's Detectorv1 with face_model='img2pose'"
+    )

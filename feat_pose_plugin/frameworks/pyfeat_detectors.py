@@ -1,0 +1,175 @@
+"""py-feat's detectors with a choice of pose model. The only module that imports feat."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from collections.abc import Mapping
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any
+
+import feat.detector
+import feat.detector_v2
+import feat.MPDetector
+import torch
+
+from feat_pose_plugin.errors import DetectorError
+from feat_pose_plugin.frameworks.protocol import Faces, with_pose_model
+from feat_pose_plugin.pose.landmarks import LandmarkKind
+from feat_pose_plugin.pose.partitions import FRAME_SIZE_COLUMNS
+from feat_pose_plugin.pose.registry import available_pose_backends
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from feat_pose_plugin.pose.estimate import PoseEstimator
+
+
+class _SupportedModels:
+    """py-feat's table of the models that a detector takes, with the pose models of this moment."""
+
+    def __init__(self, of_feat: Mapping[str, object], without: str = "") -> None:
+        self._of_feat = of_feat
+        self._without = without
+
+    def __get__(self, detector: object, owner: type) -> dict[str, object]:
+        names = [name for name in available_pose_backends() if name != self._without]
+        return {**self._of_feat, "facepose_model": {"options": [None, *names], "default": None}}
+
+
+class _FaceTable:
+    """How py-feat's detectors keep the protocol: a table, a row for each face.
+
+    A frame without a face has one row, with score 0. The landmarks are in pixels of the original
+    frame, and the table has its size.
+    """
+
+    native_pose: str | None = None
+    pose_estimator: PoseEstimator | None
+    info: dict[str, Any]
+
+    def accept_pose_model(self, description: str) -> None:
+        """See :meth:`~feat_pose_plugin.frameworks.protocol.FaceDetector.accept_pose_model`."""
+        if self.info.get("landmark_model", "mesh") is None:
+            raise DetectorError(
+                f"{type(self).__qualname__}(landmark_model=None) finds no landmarks for pose_model "
+                f"{description!r}. Leave landmark_model at its default, or pose_model away."
+            )
+        self.info["facepose_model"] = description
+
+    def read_faces(self, result: pd.DataFrame) -> Faces:
+        """See :meth:`~feat_pose_plugin.frameworks.protocol.FaceDetector.read_faces`."""
+        return Faces(
+            landmarks=result,
+            empty=(result["FaceScore"] == 0).to_numpy(),
+            frame_size=result[FRAME_SIZE_COLUMNS].to_numpy(copy=True),
+        )
+
+    def write_pose(self, result: pd.DataFrame, pose: pd.DataFrame) -> pd.DataFrame:
+        """See :meth:`~feat_pose_plugin.frameworks.protocol.FaceDetector.write_pose`."""
+        table = result.copy()  # in one piece; pandas warns of new columns in a table of many
+        table[pose.columns] = pose.set_axis(table.index)
+        return table
+
+
+@partial(with_pose_model, method="forward")
+class Detectorv1(_FaceTable, feat.detector.Detectorv1):  # type: ignore[misc]
+    """py-feat's Detectorv1; ``pose_model`` says what fills the pose columns.
+
+    Its arguments are py-feat's and, by name, ``pose_model`` and ``pose_options``. Pose is
+    estimated from the 68 points of the landmark model, which are 2D landmarks.
+    """
+
+    SUPPORTED_MODELS = _SupportedModels(feat.detector.Detectorv1.SUPPORTED_MODELS)
+    landmark_model: LandmarkKind = "2d"
+
+    @wraps(feat.detector.Detectorv1.__init__)  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with warnings.catch_warnings():
+            if self.pose_estimator is not None:
+                message = "face_model='retinaface' does not regress 6DoF head pose"
+                warnings.filterwarnings("ignore", message)
+            super().__init__(*args, **kwargs)
+
+    @property
+    def native_pose(self) -> str | None:  # type: ignore[override]
+        """``img2pose``, if this is the face model."""
+        return "img2pose" if self.info["face_model"] == "img2pose" else None
+
+    def forward(self, faces_data: list[dict[str, Any]], batch_data: dict[str, Any]) -> pd.DataFrame:
+        """As py-feat's.
+
+        Args:
+            faces_data: What ``detect_faces`` returned.
+            batch_data: A batch of the data loader.
+        """
+        if self.pose_estimator is not None:
+            # Where a pose is NaN py-feat runs its own network, and asks the hub for its weights.
+            faces_data = [
+                {**faces, "poses": torch.zeros_like(faces["poses"])} for faces in faces_data
+            ]
+        table: pd.DataFrame = super().forward(faces_data, batch_data)
+        return table
+
+
+@partial(with_pose_model, method="forward")
+class Detectorv2(_FaceTable, feat.detector_v2.Detectorv2):  # type: ignore[misc]
+    """py-feat's Detectorv2; ``pose_model`` says what fills the pose columns.
+
+    Its arguments are py-feat's and, by name, ``pose_model`` and ``pose_options``. Pose is
+    estimated from the mesh, not from the 68 points that py-feat picks of it.
+    """
+
+    SUPPORTED_MODELS = _SupportedModels(
+        feat.detector_v2.Detectorv2.SUPPORTED_MODELS, without="img2pose"
+    )
+    landmark_model: LandmarkKind = "3d"
+
+
+@partial(with_pose_model, method="detect")  # where it puts the pose of the mesh into the table
+class MPDetector(_FaceTable, feat.MPDetector.MPDetector):  # type: ignore[misc]
+    """py-feat's MPDetector; ``pose_model`` says what fills the pose columns.
+
+    Its arguments are py-feat's and, by name, ``pose_model`` and ``pose_options``. Pose is
+    estimated from MediaPipe's mesh.
+    """
+
+    SUPPORTED_MODELS = _SupportedModels(
+        feat.MPDetector.MPDetector.SUPPORTED_MODELS, without="img2pose"
+    )
+    landmark_model: LandmarkKind = "3d"
+
+
+_OURS = {
+    feat.detector.Detectorv1: Detectorv1,
+    feat.detector_v2.Detectorv2: Detectorv2,
+    feat.MPDetector.MPDetector: MPDetector,
+}
+_lock = threading.Lock()
+
+
+def install() -> None:
+    """Put the detectors of this module in the place of py-feat's.
+
+    Afterwards ``from feat import Detectorv1`` gives a class that takes ``pose_model``, and
+    ``feat.detector_capabilities()`` lists the pose models. A name that a script imported before
+    stays py-feat's. Installing again changes nothing.
+    """
+    _replace(_OURS)
+
+
+def uninstall() -> None:
+    """Undo :func:`install`: all attributes of py-feat's modules are what they were."""
+    _replace({ours: theirs for theirs, ours in _OURS.items()})
+
+
+def _replace(classes: Mapping[type, type]) -> None:
+    with _lock:
+        modules = [
+            module for name, module in list(sys.modules.items()) if name.split(".")[0] == "feat"
+        ]
+        for module in modules:
+            for name, value in list(vars(module).items()):
+                if isinstance(value, type) and value in classes:
+                    setattr(module, name, classes[value])

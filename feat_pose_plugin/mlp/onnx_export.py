@@ -1,0 +1,169 @@
+"""Networks as ONNX graphs, for browsers, phones and other languages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from feat_pose_plugin import __version__
+from feat_pose_plugin.errors import ExportError, OptionError
+from feat_pose_plugin.files import write_whole, writing
+from feat_pose_plugin.mlp.checkpoint import Checkpoint
+from feat_pose_plugin.mlp.folded import plain_pose
+from feat_pose_plugin.mlp.pose_mlp import MLPBackend
+from feat_pose_plugin.mlp.weights import load_checkpoint
+from feat_pose_plugin.pose.backend import PoseBackend
+from feat_pose_plugin.pose.conventions import Convention, find_convention, from_img2pose
+from feat_pose_plugin.pose.landmarks import OUTER_EYE_CORNERS, LandmarkKind, usable_rows
+from feat_pose_plugin.pose.registry import find_pose_backend
+from feat_pose_plugin.testing import project_face
+
+INPUT, OUTPUT = "landmarks", "pose"
+
+_SAME = 1e-5  # radians, or what a part of a quaternion or matrix may differ by
+_TURNS = ([-0.8, 0.0, 0.8], [-1.2, -0.5, 0.0, 0.5, 1.2], [-0.6, 0.0, 0.6])
+
+
+def export_onnx(
+    path: Path,
+    *,
+    pose_model: str | PoseBackend = "pose_mlp_synth",
+    landmark_kind: LandmarkKind = "2d",
+    convention: str = "feat",
+) -> None:
+    """Write a network as an ONNX graph.
+
+    Input ``landmarks``: float32 ``[batch, 68, 2]``, pixels, x right, y down. Output ``pose``:
+    float32 ``[batch, k]``, the rotation in the columns of the convention, seen along the line of
+    sight. It has no X, Y, Z: they come from geometry, which needs the camera. A row with NaN,
+    infinity or coinciding outer eye corners is NaN, whatever its neighbours. Normaliser, network,
+    its scale and the convention are in the graph. Its ``metadata_props`` say what it is:
+    ``columns`` and ``units`` (JSON lists, one for each of ``k``), ``convention``,
+    ``rotation_frame``, ``landmark_kind``, ``model``, ``licence``, ``weights``, ``weights_sha256``
+    and ``version``.
+
+    The graph is compared with the network, by ONNX Runtime, before it is put in place.
+
+    Args:
+        path: The file to write. Replaced if it exists; appears whole or not at all.
+        pose_model: A name of :func:`~feat_pose_plugin.available_pose_backends`, or a backend, of
+            the shared core.
+        landmark_kind: ``"2d"`` (points 0-16 on the visible contour) or ``"3d"`` (projected points
+            of the head).
+        convention: What the output means: any name in
+            :data:`~feat_pose_plugin.pose.conventions.CONVENTIONS`.
+
+    Raises:
+        UnknownBackendError: ``pose_model`` is unknown.
+        WeightsError: Its weights cannot be had or are not sound.
+        ConventionError: ``convention`` is unknown.
+        OptionError: ``pose_model`` is not of the shared core, or has no weights for these
+            landmarks.
+        ExportError: The extra ``onnx`` is not installed, or the graph differs from the network.
+        TableError: The file cannot be written.
+    """
+    there = find_convention(convention)
+    backend = find_pose_backend(pose_model)
+    name = backend.provenance.name
+    if not isinstance(backend, MLPBackend):
+        raise OptionError(
+            f"pose model {name!r} is not of the shared core, so that there is nothing to export. "
+            "Take 'pose_mlp_synth' or 'pose_mlp'."
+        )
+    weights = backend.provenance.weights
+    if landmark_kind not in weights:
+        known = " or ".join(repr(known) for known in weights)
+        raise OptionError(
+            f"pose model {name!r} has weights for landmark_kind {known}, got {landmark_kind!r}."
+        )
+    checkpoint = load_checkpoint(weights[landmark_kind].path)
+    unit = "degrees" if there.degrees else "radians" if there.has_angles else "none"
+    model = _to_onnx(
+        _Graph(checkpoint, there),
+        {
+            "columns": json.dumps(there.rotation_columns),
+            "units": json.dumps([unit] * len(there.rotation_columns)),
+            "convention": there.name,
+            "rotation_frame": "line_of_sight",
+            "landmark_kind": landmark_kind,
+            "model": name,
+            "licence": backend.provenance.licence,
+            "weights": checkpoint.path.name,
+            "weights_sha256": checkpoint.sha256,
+            "version": f"feat-pose-plugin {__version__}",
+        },
+    )
+    with writing(path), write_whole(path) as part:
+        part.write_bytes(model)
+
+
+class _Graph(nn.Module):
+    """All that is exported: from pixels to the columns of a convention."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, checkpoint: Checkpoint, convention: Convention) -> None:
+        super().__init__()
+        self.model = checkpoint.model
+        self.register_buffer("mean", checkpoint.mean)
+        self.register_buffer("std", checkpoint.std)
+        self.convention = convention
+
+    def forward(self, landmarks: Tensor) -> Tensor:
+        pose = plain_pose(landmarks, self.model, self.mean, self.std)
+        values = from_img2pose(pose, self.convention.name)[:, :-3]
+        # Once more, because other runtimes make numbers of NaN on the way (ReLU, atan2).
+        return torch.where(usable_rows(landmarks)[:, None], values, torch.nan)
+
+
+def _to_onnx(graph: _Graph, metadata: dict[str, str]) -> bytes:
+    """The graph in ONNX's format, compared with the module."""
+    try:
+        import onnxruntime
+        import onnxscript
+    except ImportError as error:
+        raise ExportError(
+            f"to export needs ONNX: {error}. Install it: pip install 'feat-pose-plugin[onnx]'."
+        ) from error
+    graph.eval()
+    landmarks = _some_faces()
+    exported = torch.onnx.export(
+        graph,
+        (landmarks,),
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        dynamo=True,
+        verbose=False,
+    )
+    program = cast("torch.onnx.ONNXProgram", exported)
+    program.model.metadata_props.update(metadata)
+    model: bytes = program.model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    (found,) = session.run([OUTPUT], {INPUT: landmarks.numpy()})
+    expected = graph(landmarks).numpy()
+    tolerance = np.rad2deg(_SAME) if graph.convention.degrees else _SAME
+    same = np.isclose(found, expected, rtol=0, atol=tolerance, equal_nan=True).all(axis=1)
+    if not same.all():
+        raise ExportError(
+            f"the graph of {metadata['weights']} in convention {graph.convention.name!r} answers "
+            f"otherwise than the network for {(~same).sum()} of {len(same)} faces; nothing was "
+            f"written. Try other versions of torch (this is {torch.__version__}), onnxscript "
+            f"({onnxscript.__version__}) and onnxruntime ({onnxruntime.__version__})."
+        )
+    return model
+
+
+def _some_faces() -> Tensor:
+    """``[B, 68, 2]`` faces turned every way; two of the rows have no pose."""
+    points = project_face(torch.cartesian_prod(*map(torch.tensor, _TURNS)))
+    right, left = OUTER_EYE_CORNERS
+    points[0, 5, 1] = torch.nan
+    points[1, right] = points[1, left]
+    return points

@@ -1,0 +1,1 @@
+"""What happens over time: smoothing, neutral pose, angular velocity."""

@@ -1,0 +1,1 @@
+"""The job: landmarks in, six pose columns out."""

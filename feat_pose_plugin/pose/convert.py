@@ -1,0 +1,327 @@
+"""Pose from one convention into another: tables, tensors and arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from feat_pose_plugin.errors import ConventionError
+from feat_pose_plugin.pose.arguments import is_length, is_plain
+from feat_pose_plugin.pose.columns import to_doubles
+from feat_pose_plugin.pose.conventions import (
+    Convention,
+    TranslationUnit,
+    find_convention,
+    from_img2pose,
+    to_img2pose,
+    unit_length,
+)
+from feat_pose_plugin.pose.rotations import is_rotation
+from feat_pose_plugin.pose.tag import PoseTag, check_tag, read_tag, write_tag
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+_BOTTOM_ROW = [0.0, 0.0, 0.0, 1.0]
+
+
+@overload
+def convert_pose(
+    data: pd.DataFrame, source: str | None, target: str, *, inter_ocular_mm: float | None = None
+) -> pd.DataFrame: ...
+
+
+@overload
+def convert_pose(
+    data: Tensor, source: str, target: str, *, inter_ocular_mm: float | None = None
+) -> Tensor: ...
+
+
+@overload
+def convert_pose(
+    data: NDArray[np.generic], source: str, target: str, *, inter_ocular_mm: float | None = None
+) -> NDArray[np.generic]: ...
+
+
+def convert_pose(
+    data: pd.DataFrame | Tensor | NDArray[np.generic],
+    source: str | None,
+    target: str,
+    *,
+    inter_ocular_mm: float | None = None,
+) -> pd.DataFrame | Tensor | NDArray[np.generic]:
+    """Express pose in another convention. What each means is in docs/conventions.md.
+
+    In tensors and arrays a pose is, with and without its translation,
+
+    - ``[..., 6]`` ``Pitch, Roll, Yaw, X, Y, Z`` and ``[..., 3]`` where the convention has angles
+      (in ``openface`` too, where they are ``pose_Rx, pose_Rz, pose_Ry``);
+    - ``[..., 7]`` ``w, x, y, z, X, Y, Z`` and ``[..., 4]`` in ``quaternion``;
+    - ``[..., 4, 4]`` and ``[..., 3, 3]`` in ``matrix`` and ``mediapipe``.
+
+    In a table it is the columns of these names, ``q_w`` to ``q_z`` for a quaternion, ``r_00`` to
+    ``r_22`` for a matrix; spaces around them do not matter. ``openface`` is written under
+    OpenFace's own names, and read under them or as the six. Without ``X, Y, Z`` there are none
+    afterwards.
+
+    X, Y, Z are expressed in other axes and another unit, no more: the camera and the point of the
+    head that they were measured with stay.
+
+    Args:
+        data: A table, tensor or array; angles of any size, quaternions of any length, matrices of
+            any uniform scale.
+        source: What it is in; None for a table that is tagged.
+        target: What it is wanted in.
+        inter_ocular_mm: The distance of the outer eye corners in millimetres, which says how long
+            a unit of img2pose's reference face is.
+
+    Returns:
+        The same kind of data, dtype (float64 for integers) and device; computed in float64 on the
+        CPU. A table keeps its index and all other columns, has the new columns in the place of the
+        old ones, and says in ``attrs`` what they are in. NaN in a rotation is NaN in the rotation
+        of that row. X, Y, Z are NaN where their unit changes and nothing says how long it is:
+        ``openface`` has millimetres, ``mediapipe`` centimetres, ``feat-mp`` pixels, which no length
+        makes a place in space; all others have units of img2pose's reference face.
+
+    Raises:
+        ConventionError: A name is unknown, the table says that it is in another convention than
+            ``source``, there is no pose in it, or a matrix or quaternion is no rotation.
+    """
+    import pandas as pd
+
+    there = find_convention(target)
+    if inter_ocular_mm is not None and not is_length(inter_ocular_mm):
+        raise ConventionError(
+            f"inter_ocular_mm must be a length in millimetres, above 0, got {inter_ocular_mm!r}."
+        )
+    if isinstance(data, pd.DataFrame):
+        return _convert_table(data, source, there, inter_ocular_mm)
+    if source is None:
+        raise ConventionError("an array does not say which convention it is in. Pass source.")
+    here = find_convention(source)
+    values = _flatten(_doubles(data), here)
+    converted = _convert(values, here, here.translation_unit, there, inter_ocular_mm)
+    if there.representation == "matrix":
+        converted = _to_matrix(converted)
+    if isinstance(data, Tensor):
+        dtype = data.dtype if data.is_floating_point() else torch.float64
+        return converted.to(data.device, dtype)
+    return converted.numpy().astype(_float_dtype(data.dtype))
+
+
+def _doubles(data: object) -> Tensor:
+    """A tensor or array in float64, on the CPU; what is masked is NaN."""
+    if isinstance(data, Tensor):
+        found = f"{data.dtype}, layout {data.layout}, on device {data.device}"
+        if is_plain(data):
+            with suppress(RuntimeError):  # dtypes that torch can only store
+                return data.to("cpu", torch.float64, copy=True)
+    elif isinstance(data, np.ndarray):
+        found = str(data.dtype)
+        if data.dtype.kind in "fiu":
+            return torch.from_numpy(np.ma.filled(data.astype(np.float64), np.nan))
+    else:
+        found = type(data).__qualname__
+    raise ConventionError(
+        f"pose must be real numbers in a DataFrame, dense tensor or array, got {found}."
+    )
+
+
+def _flatten(values: Tensor, here: Convention) -> Tensor:
+    """``[..., k]`` or ``[..., k + 3]`` columns of what an array holds."""
+    width = len(here.rotation_columns)
+    if here.representation != "matrix":
+        shapes = f"[..., {width + 3}] or [..., {width}]"
+        if values.shape[-1:] in ((width,), (width + 3,)):
+            return values
+    else:
+        shapes = "[..., 4, 4] or [..., 3, 3]"
+        if values.shape[-2:] == (3, 3):
+            return values.flatten(-2)
+        if values.shape[-2:] == (4, 4):
+            bottom = values[..., 3, :]
+            off = (bottom - bottom.new_tensor(_BOTTOM_ROW)).abs().amax(dim=-1) > 1e-3
+            if off.any():
+                raise ConventionError(
+                    f"the bottom row of a 4 x 4 matrix is {bottom[off][0].tolist()}, not "
+                    f"{_BOTTOM_ROW}. Is it transposed? X, Y, Z belong into the last column."
+                )
+            return torch.cat([values[..., :3, :3].flatten(-2), values[..., :3, 3]], dim=-1)
+    raise ConventionError(
+        f"pose in convention {here.name!r} has shape {shapes}, got {list(values.shape)}."
+    )
+
+
+def _to_matrix(values: Tensor) -> Tensor:
+    """``[..., 9]`` columns to ``[..., 3, 3]``, ``[..., 12]`` to ``[..., 4, 4]``."""
+    rotation = values[..., :9].reshape(*values.shape[:-1], 3, 3)
+    if values.shape[-1] == 9:
+        return rotation
+    top = torch.cat([rotation, values[..., 9:, None]], dim=-1)
+    bottom = values.new_tensor(_BOTTOM_ROW).expand(*top.shape[:-2], 1, 4)
+    return torch.cat([top, bottom], dim=-2)
+
+
+def _convert(
+    values: Tensor,
+    here: Convention,
+    unit: TranslationUnit,
+    there: Convention,
+    inter_ocular_mm: float | None,
+) -> Tensor:
+    """Columns of one convention, their X, Y, Z in some unit, to those of another, in its own."""
+    if here is there and unit == there.translation_unit:
+        return values
+    width = len(here.rotation_columns)
+    rotation, translation = _normalise(values[..., :width], here), values[..., width:]
+    rotation_only = translation.shape[-1] == 0
+    if rotation_only:
+        translation = torch.full_like(rotation[..., :3], torch.nan)
+    if "img2pose" not in (unit, there.translation_unit):
+        inter_ocular_mm = 1.0  # whatever it is, it cancels
+    length = unit_length(unit, inter_ocular_mm)
+    own_length = unit_length(here.translation_unit, inter_ocular_mm)
+    values = torch.cat([rotation, translation * (length / own_length)], dim=-1)
+    pose = to_img2pose(values, here.name, inter_ocular_mm=inter_ocular_mm)
+    converted = from_img2pose(pose, there.name, inter_ocular_mm=inter_ocular_mm)
+    return converted[..., :-3] if rotation_only else converted
+
+
+def _normalise(rotation: Tensor, here: Convention) -> Tensor:
+    """Matrices and quaternions without their scale; all else as it is."""
+    if here.representation not in ("matrix", "quaternion"):
+        return rotation
+    known = rotation.isfinite().all(dim=-1)
+    normal = rotation / rotation.abs().amax(dim=-1, keepdim=True)  # its squares are finite
+    if here.representation == "matrix":
+        matrix = normal.reshape(*rotation.shape[:-1], 3, 3)
+        scale = torch.linalg.det(matrix.nan_to_num(0)).abs() ** (1 / 3)
+        matrix = matrix / scale[..., None, None]
+        wrong = known & ~is_rotation(matrix)
+        normal = torch.where(known[..., None], matrix.flatten(-2), torch.nan)
+    else:
+        wrong = (rotation == 0).all(dim=-1)
+    if wrong.any():
+        raise ConventionError(
+            f"{rotation[wrong][0].tolist()} is no rotation in convention {here.name!r}. Is it in "
+            "another one? A row without a pose is NaN."
+        )
+    return normal
+
+
+def _convert_table(
+    table: pd.DataFrame, source: str | None, there: Convention, inter_ocular_mm: float | None
+) -> pd.DataFrame:
+    tag = read_tag(table.attrs)
+    if source is None:
+        if tag is None:
+            raise ConventionError(
+                "the table does not say which convention its pose is in. Pass source, on the "
+                "command line --from."
+            )
+        source = tag.convention
+    check_tag(tag, source, "the table")
+    here = find_convention(source)
+    labels = find_pose_columns(table, here)
+    unit = (tag.translation_unit if tag else None) or here.translation_unit
+    converted = _convert(pose_numbers(table, labels), here, unit, there, inter_ocular_mm).numpy()
+    columns = there.columns if len(labels) == len(here.columns) else there.rotation_columns
+    dtype = _float_dtype(*(table[label].dtype for label in labels))
+    values = dict(zip(columns, converted.T.astype(dtype), strict=True))
+    if there.table_names:
+        values = {own: values[name] for name, own in there.table_names.items() if name in values}
+    result = _replace_columns(table, labels, values)
+    known = tag or PoseTag(here.name)
+    write_tag(result, replace(known, convention=there.name, translation_unit=None))
+    return result
+
+
+def find_pose_columns(table: pd.DataFrame, here: Convention) -> list[Hashable]:
+    """The labels of the pose columns of a table, spaces around them ignored.
+
+    Args:
+        table: With a pose in the convention.
+        here: The convention.
+
+    Returns:
+        In the order of the convention; without X, Y, Z if the table has none of them.
+
+    Raises:
+        ConventionError: The table has no pose in this convention, or some columns of it several
+            times or not at all.
+    """
+    stripped = [str(label).strip() for label in table.columns]
+    sets = [here.columns]
+    if here.table_names:
+        sets.append([here.table_names[name] for name in here.columns])
+    present = [names for names in sets if set(names[:-3]) <= set(stripped)]
+    if not present:
+        known = " or ".join(", ".join(names) for names in sets)
+        raise ConventionError(
+            f"the table has no pose in convention {here.name!r}, which is in columns {known}."
+        )
+    if len(present) > 1:
+        both = " and in ".join(", ".join(names[:-3]) for names in present)
+        raise ConventionError(f"the table has a rotation in {both}. Drop one of them.")
+    (names,) = present
+    translation = [name for name in names[-3:] if name in stripped]
+    wanted = names if translation else names[:-3]
+    for name in wanted:
+        if stripped.count(name) != 1:
+            raise ConventionError(
+                f"the table has {stripped.count(name)} columns {name!r}, not one."
+            )
+    return [table.columns[stripped.index(name)] for name in wanted]
+
+
+def pose_numbers(table: pd.DataFrame, labels: list[Hashable]) -> Tensor:
+    """``[n, k]`` float64 values of columns, NaN where they have none.
+
+    Raises:
+        ConventionError: A column holds something that is no number.
+    """
+    columns = []
+    for label in labels:
+        try:
+            columns.append(to_doubles(table[label]))
+        except ValueError as error:
+            raise ConventionError(f"column {label!r} {error}.") from error
+    return torch.from_numpy(np.stack(columns, axis=1))
+
+
+def _float_dtype(*dtypes: object) -> np.dtype[np.floating]:
+    """The dtype of floats among which nothing is lost; float64 if there is anything else."""
+    plain = [getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes]
+    floats = [d for d in plain if isinstance(d, np.dtype) and d.kind == "f"]
+    return np.result_type(*floats) if len(floats) == len(plain) else np.dtype(np.float64)
+
+
+def _replace_columns(
+    table: pd.DataFrame, old: list[Hashable], new: dict[str, NDArray[np.generic]]
+) -> pd.DataFrame:
+    """New columns in the place of old ones; those whose names stay keep their own place."""
+    place_of = {str(label).strip(): label for label in old}
+    others = {str(label).strip() for label in table.columns.drop(old)}
+    taken = [name for name in new if name in others]
+    if taken:
+        raise ConventionError(
+            f"the table has other columns {', '.join(taken)}, where the converted pose would go. "
+            "Drop or rename them."
+        )
+    if set(new) == set(place_of):
+        result = table.copy()
+        for name, values in new.items():
+            result[place_of[name]] = values
+        return result
+    place = int(table.columns.isin(old).argmax())
+    result = table.drop(columns=old).copy()  # in one piece, or pandas warns at each insertion
+    for name, values in reversed(new.items()):
+        result.insert(place, name, values)
+    return result

@@ -1,0 +1,395 @@
+"""The front door: landmarks of any layout in, pose columns out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from feat_pose_plugin.errors import BackendError, ConventionError, FrameSizeError, OptionError
+from feat_pose_plugin.pose.arguments import is_length, is_name, is_number
+from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
+from feat_pose_plugin.pose.camera import cameras, line_of_sight
+from feat_pose_plugin.pose.columns import may_hold_numbers, numbers_in
+from feat_pose_plugin.pose.conventions import (
+    FEAT_FACEPOSE_COLUMNS_6D,
+    find_convention,
+    from_img2pose,
+    unit_length,
+)
+from feat_pose_plugin.pose.landmarks import (
+    Landmarks,
+    LandmarkTypeChoice,
+    read_landmarks,
+)
+from feat_pose_plugin.pose.partitions import FRAME_SIZE_COLUMNS, estimate_partitions
+from feat_pose_plugin.pose.quality import QUALITY_COLUMNS, judge
+from feat_pose_plugin.pose.reference_face import load_reference_face, load_rigid_face
+from feat_pose_plugin.pose.registry import call_foreign, find_pose_backend
+from feat_pose_plugin.pose.rotations import matrix_to_rotvec, rotvec_to_matrix
+from feat_pose_plugin.pose.tag import PoseTag, write_tag
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+RotationFrame = Literal["line_of_sight", "camera"]
+Translation = Literal["learned", "geometric"]
+
+_LARGEST_FRAME = 1 << 24  # pixels a side; float32 counts no further
+
+
+def estimate_pose(
+    landmarks: Tensor | NDArray[np.generic] | pd.DataFrame,
+    *,
+    pose_model: str | PoseBackend = "pose_mlp_synth",
+    landmark_model: LandmarkTypeChoice = "auto",
+    frame_size: FrameSize | Tensor | NDArray[np.generic] | None = None,
+    convention: str = "feat",
+    rotation_frame: RotationFrame = "line_of_sight",
+    translation: Translation | None = None,
+    focal_length: float | None = None,
+    principal_point: tuple[float, float] | None = None,
+    inter_ocular_mm: float | None = None,
+    quality: bool = False,
+    device: str | torch.device | None = None,
+) -> pd.DataFrame:
+    """Estimate head pose from 68 landmarks.
+
+    Args:
+        landmarks: Tensor or array ``[B, 68, 2|3]``, ``[B, 468|478, 2|3]`` (MediaPipe's mesh) or
+            ``[B, 136]`` (68 x, then 68 y); or a DataFrame or Fex with landmark or mesh columns.
+            Pixels of the video frame, x right, y down.
+        pose_model: A name of :func:`~feat_pose_plugin.available_pose_backends`, or a backend.
+        landmark_model: ``"2d"`` (points 0-16 on the visible contour), ``"3d"`` (projected points
+            of the head), or ``"auto"``: meshes are 3d, all other 68 points are 2d.
+        frame_size: Height and width of the video frame in pixels: one pair, or ``[B, 2]`` with NaN
+            where not known. By default the columns ``FrameHeight`` and ``FrameWidth`` of a table.
+        convention: What the columns mean: ``"feat"`` (radians; +pitch up, +yaw to the subject's
+            right, +roll towards the subject's right shoulder), ``"img2pose"``, ``"300w-lp"``,
+            ``"openface"``.
+        rotation_frame: ``"line_of_sight"``, the head as seen from the camera, wherever it is in the
+            picture; or ``"camera"``, in the axes of the camera, which needs the frame size.
+        translation: Where X, Y, Z come from: ``"geometric"``, from rotation, landmarks and frame
+            size; ``"learned"``, what the backend says; by default what it says, and geometry where
+            it says nothing.
+        focal_length: Of the camera, in pixels; by default height + width of the frame.
+        principal_point: Where the optical axis meets the picture, x and y in pixels; by default
+            its middle. With the focal length given too, the frame size need not be known.
+        inter_ocular_mm: The distance of the outer eye corners in millimetres, which makes X, Y, Z
+            millimetres too; by default they are in units of img2pose's reference face.
+        quality: Whether to add the columns ``PoseResidual`` and ``PoseFlags``; see
+            :mod:`feat_pose_plugin.pose.quality`.
+        device: Where to estimate; by default the device of a tensor, the CPU otherwise.
+
+    Returns:
+        Columns ``Pitch, Roll, Yaw, X, Y, Z``, float32, index and order of the input. A row with
+        NaN, infinity or coinciding eye corners is NaN in all six. X, Y, Z, and in the camera's
+        frame the angles too, are NaN where the frame size is not known.
+
+    Raises:
+        LandmarkError: ``landmarks`` hold no 68 points, or part of them, or text.
+        UnknownBackendError: ``pose_model`` is unknown.
+        WeightsError: Its weights cannot be had or are not sound.
+        ConventionError: ``convention`` is unknown.
+        FrameSizeError: ``frame_size`` holds something else than positive pixels, or is missing
+            where ``rotation_frame="camera"`` needs it.
+        OptionError: Another option is unknown or cannot be, or ``translation="learned"`` is asked
+            of a backend that has none.
+    """
+    find_convention(convention)  # before any work
+    estimator = PoseEstimator(
+        backend=find_pose_backend(pose_model),
+        landmark_model=landmark_model,
+        convention=convention,
+        rotation_frame=rotation_frame,
+        translation=translation,
+        focal_length=focal_length,
+        principal_point=principal_point,
+        inter_ocular_mm=inter_ocular_mm,
+        quality=quality,
+    )
+    if type(landmarks).__module__.startswith("dask."):
+        lazy: pd.DataFrame = estimate_partitions(estimator, landmarks, frame_size, device)
+        return lazy
+    return estimator(landmarks, frame_size=frame_size, device=device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseEstimator:
+    """All that :func:`estimate_pose` decides before it sees landmarks, checked once.
+
+    What estimates many batches (tables, detectors, clusters) holds one of these. It can be pickled
+    if its backend can.
+
+    Attributes:
+        backend: What estimates.
+        landmark_model: See :func:`estimate_pose`; all others too.
+
+    Raises:
+        ConventionError: ``convention`` is unknown.
+        OptionError: Another option is unknown or cannot be, or ``translation="learned"`` is asked
+            of a backend that has none.
+    """
+
+    backend: PoseBackend
+    landmark_model: LandmarkTypeChoice = "auto"
+    convention: str = "feat"
+    rotation_frame: RotationFrame = "line_of_sight"
+    translation: Translation | None = None
+    focal_length: float | None = None
+    principal_point: tuple[float, float] | None = None
+    inter_ocular_mm: float | None = None
+    quality: bool = False
+
+    def __post_init__(self) -> None:
+        if not find_convention(self.convention).has_angles:
+            raise ConventionError(
+                f"convention {self.convention!r} does not fit into six columns. Estimate in "
+                "'img2pose' and pass the table to convert_pose."
+            )
+        _require_choice("rotation_frame", self.rotation_frame, get_args(RotationFrame))
+        if self.translation is not None:
+            _require_choice("translation", self.translation, get_args(Translation))
+        for name in ("focal_length", "inter_ocular_mm"):
+            value = getattr(self, name)
+            if value is not None and not is_length(value):
+                raise OptionError(f"{name} must be a positive number, got {value!r}.")
+        if self.principal_point is not None:
+            match self.principal_point:
+                case (x, y) if is_number(x) and is_number(y):
+                    pass
+                case _:
+                    raise OptionError(
+                        "principal_point must be x and y in pixels, two finite numbers, got "
+                        f"{self.principal_point!r}."
+                    )
+        if self.translation == "learned" and not _has_translation(self.backend):
+            raise OptionError(
+                f"translation='learned' is asked of {self.backend.provenance.name!r}, which has "
+                "no X, Y, Z of its own. Leave it out, or pass translation='geometric', to have "
+                "them from geometry."
+            )
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the answer."""
+        return [*FEAT_FACEPOSE_COLUMNS_6D, *(QUALITY_COLUMNS if self.quality else [])]
+
+    def __call__(
+        self,
+        landmarks: Tensor | NDArray[np.generic] | pd.DataFrame | Landmarks,
+        *,
+        frame_size: FrameSize | Tensor | NDArray[np.generic] | None = None,
+        device: str | torch.device | None = None,
+    ) -> pd.DataFrame:
+        """Estimate a batch; see :func:`estimate_pose`. ``Landmarks`` are taken as they are read."""
+        import pandas as pd
+
+        table = landmarks if isinstance(landmarks, pd.DataFrame) else None
+        if isinstance(landmarks, Landmarks):
+            read = landmarks
+        else:
+            read = read_landmarks(landmarks, self.landmark_model)
+        if device is not None:
+            read = _to_device(read, device)
+        sizes = None
+        if frame_size is not None:
+            sizes = _read_frame_size(frame_size, len(read.points))
+        elif table is not None:
+            sizes = frame_sizes_of(table)
+        if sizes is None:
+            self._require_no_frame_size()
+            sizes = torch.full((1, 2), torch.nan)
+        sizes = sizes.to(read.points.device)
+        seen = self._estimate(read, sizes)
+        pose = self._place(seen, read, sizes)
+        values = from_img2pose(pose, self.convention, inter_ocular_mm=self.inter_ocular_mm)
+        tag = PoseTag(self.convention, self.rotation_frame)
+        unit = find_convention(self.convention).translation_unit
+        if self.inter_ocular_mm is not None and unit == "img2pose":
+            values[:, 3:] /= unit_length("mm", self.inter_ocular_mm)
+            tag = replace(tag, translation_unit="mm")
+        block = pd.DataFrame(
+            values.cpu().numpy(),
+            columns=_pose_columns().view(),
+            index=None if table is None else table.index,
+        )
+        if self.quality:
+            block[QUALITY_COLUMNS] = judge(read, seen[:, :3], sizes).set_axis(block.index)
+        write_tag(block, tag)
+        return block
+
+    def _require_no_frame_size(self) -> None:
+        needed = self.rotation_frame == "camera"
+        if needed and (self.focal_length is None or self.principal_point is None):
+            raise FrameSizeError(
+                "rotation_frame='camera' needs the frame size. Pass frame_size=(height, width), or "
+                f"a table with {' and '.join(FRAME_SIZE_COLUMNS)}, or both focal_length and "
+                "principal_point."
+            )
+
+    def _estimate(self, landmarks: Landmarks, sizes: Tensor) -> Tensor:
+        """``[B, 6]`` what the backend says, each row with its landmark type and frame size."""
+        known = landmarks.points if self.backend.takes_float64 else landmarks.points.float()
+        pose = torch.empty(len(known), 6, device=known.device)
+        for landmark_kind, of_type in landmarks.rows_by_kind():
+            points = known[of_type]
+            part = torch.empty(len(points), 6, device=known.device)
+            for size, of_size in _rows_by_frame_size(_rows(sizes, of_type)):
+                batch = points[of_size]
+                found = call_foreign(
+                    f"pose backend {self.backend.provenance.name!r} failed",
+                    self.backend.estimate,
+                    batch,
+                    frame_size=size,
+                    landmark_kind=landmark_kind,
+                )
+                _check_result(self.backend, found, batch)
+                part[of_size] = found
+            pose[of_type] = part
+        return pose
+
+    def _place(self, pose: Tensor, landmarks: Landmarks, sizes: Tensor) -> Tensor:
+        """``[B, 6]`` pose with X, Y, Z, and in the frame of rotation that is asked for."""
+        points, seen, position = landmarks.points, pose[:, :3], pose[:, 3:]
+        solved = torch.full_like(position, torch.nan)
+        camera = cameras(sizes, self.focal_length, self.principal_point)
+        if self.rotation_frame == "camera" or camera.isfinite().all(dim=1).any():
+            rotation = line_of_sight(points.mean(dim=1), camera) @ rotvec_to_matrix(seen)
+            for landmark_kind, rows in landmarks.rows_by_kind():
+                face = load_rigid_face(landmark_kind, points.device)
+                solved[rows] = face.locate(points[rows], rotation[rows], _rows(camera, rows))
+            if self.rotation_frame == "camera":
+                seen = matrix_to_rotvec(rotation)
+        match self.translation:
+            case "geometric":
+                position = solved
+            case None:
+                position = torch.where(position.isnan().any(dim=1, keepdim=True), solved, position)
+        return torch.cat([seen, position], dim=1)
+
+
+def _to_device(landmarks: Landmarks, device: str | torch.device) -> Landmarks:
+    try:
+        where = torch.device(device)
+        if where.type == "meta":
+            raise ValueError("it holds no values.")  # noqa: TRY301
+        return Landmarks(landmarks.points.to(where), landmarks.is_3d.to(where))
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:  # torch raises them all
+        raise OptionError(
+            f"device {device!r} cannot be had: {str(error).splitlines()[0]} Leave it out for the "
+            "CPU."
+        ) from error
+
+
+@cache
+def _pose_columns() -> pd.Index[str]:
+    """Made once, because it takes longer than the pose of a face."""
+    import pandas as pd
+
+    return pd.Index(FEAT_FACEPOSE_COLUMNS_6D)
+
+
+def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if not is_name(value, choices):
+        known = " or ".join(repr(choice) for choice in choices)
+        raise OptionError(f"{name} must be {known}, got {value!r}.")
+
+
+def _has_translation(backend: PoseBackend) -> bool:
+    """Whether X, Y, Z are known to a backend that is told all there is to know of a face."""
+    face = load_reference_face("3d", torch.device("cpu"))
+    points = 100 * face[None, :, :2] + 200
+    pose = backend.estimate(points, frame_size=(400, 400), landmark_kind="3d")
+    return bool(pose[:, 3:].isfinite().all())
+
+
+def _rows(values: Tensor, rows: Tensor | slice) -> Tensor:
+    """Rows of ``[B, n]`` values; of ``[1, n]``, one value for all rows, that one."""
+    return values if len(values) == 1 else values[rows]
+
+
+def _rows_by_frame_size(sizes: Tensor) -> Iterator[tuple[FrameSize | None, Tensor | slice]]:
+    """Each frame size that there is, and the rows that have it; all rows without a copy."""
+    distinct = group = sizes.nan_to_num(0).round().int()
+    if len(sizes) > 1:
+        distinct, group = torch.unique(distinct, dim=0, return_inverse=True)
+    for number, (height, width) in enumerate(distinct.tolist()):
+        rows = slice(None) if len(distinct) == 1 else group == number
+        yield (height, width) if height and width else None, rows
+
+
+def frame_sizes_of(table: pd.DataFrame) -> Tensor | None:
+    """Height and width of the video frame of each row, by the columns of a table.
+
+    Returns:
+        ``[B, 2]``, or ``[1, 2]`` if all are the same; float32 pixels, NaN where not known. None
+        where the table has no such columns.
+
+    Raises:
+        FrameSizeError: It has some of them several times, or they hold something else than numbers.
+    """
+    names = [str(column).strip() for column in table.columns]
+    if not all(name in names for name in FRAME_SIZE_COLUMNS):
+        return None
+    columns = []
+    for name in FRAME_SIZE_COLUMNS:
+        if names.count(name) > 1:
+            raise FrameSizeError(f"the table has {names.count(name)} columns {name!r}, not one.")
+        column = table.iloc[:, names.index(name)]
+        if not may_hold_numbers(column.dtype):
+            raise FrameSizeError(f"column {name!r} is of {column.dtype}, not of numbers.")
+        columns.append(_pixels(column))
+    values = np.stack(columns, axis=1)
+    values[~((values >= 1) & (values <= _LARGEST_FRAME))] = np.nan
+    # One size for all is the rule, and is said once.
+    return torch.from_numpy(values[:1] if (values == values[:1]).all() else values)
+
+
+def _pixels(column: pd.Series) -> NDArray[np.float32]:
+    """Numbers of a column, NaN where it has none."""
+    with np.errstate(over="ignore"):
+        try:
+            return column.to_numpy(np.float32, na_value=np.nan)
+        except (TypeError, ValueError, ArithmeticError):
+            return np.array(numbers_in(column), np.float64).astype(np.float32)  # None is NaN
+
+
+def _read_frame_size(frame_size: object, rows: int) -> Tensor:
+    """``[1, 2]`` or ``[rows, 2]`` float32 height and width in pixels, NaN where not known."""
+    match frame_size:
+        case (int() | np.integer() as height, int() | np.integer() as width):
+            if 0 < height <= _LARGEST_FRAME and 0 < width <= _LARGEST_FRAME:
+                return torch.tensor([[float(height), float(width)]])
+        case Tensor() | np.ndarray() if tuple(frame_size.shape) == (rows, 2):
+            try:
+                sizes = torch.as_tensor(frame_size, dtype=torch.float32)
+            except TypeError:  # of objects or text
+                pass
+            else:
+                if not ((sizes < 1) | (sizes > _LARGEST_FRAME)).any():
+                    return sizes
+    raise FrameSizeError(
+        "frame_size must be (height, width) in pixels, two positive integers, or an array "
+        f"[{rows}, 2] of them with NaN where not known, got {frame_size!r}."
+    )
+
+
+def _check_result(backend: PoseBackend, pose: Tensor, landmarks: Tensor) -> None:
+    expected = (len(landmarks), 6)
+    if not isinstance(pose, Tensor) or pose.shape != expected or pose.dtype != torch.float32:
+        found = (
+            f"{pose.dtype} of shape {list(pose.shape)}"
+            if isinstance(pose, Tensor)
+            else type(pose).__qualname__
+        )
+        raise BackendError(
+            f"pose backend {backend.provenance.name!r} returned {found} for {len(landmarks)} "
+            f"faces; the contract is a torch.float32 tensor of shape {list(expected)}."
+        )

@@ -1,0 +1,176 @@
+"""How far a row can be trusted: the residual of its landmarks, and named reasons to doubt it.
+
+A check of plausibility, no more: landmarks that collapsed towards a mean face fit best of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from feat_pose_plugin.pose.landmarks import (
+    LANDMARKS,
+    OUTER_EYE_CORNERS,
+    Landmarks,
+    LandmarkKind,
+    outer_eye_distance,
+)
+from feat_pose_plugin.pose.reference_face import load_reference_face
+from feat_pose_plugin.pose.rotations import rotvec_to_matrix
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+RESIDUAL_COLUMN = "PoseResidual"
+FLAGS_COLUMN = "PoseFlags"
+QUALITY_COLUMNS = [RESIDUAL_COLUMN, FLAGS_COLUMN]
+SEPARATOR = ";"
+
+
+class Limits(NamedTuple):
+    """What a row without a flag keeps to.
+
+    Attributes:
+        residual: Largest residual, in distances of the outer eye corners.
+        eyes: Smallest distance of the outer eye corners in the picture, as a share of what it would
+            be if the head looked at the camera.
+        yaw_deg: Largest turn to the side, the edge of what the network was trained on.
+    """
+
+    residual: float
+    eyes: float
+    yaw_deg: float
+
+
+LIMITS: Mapping[LandmarkKind, Limits] = MappingProxyType(
+    {"2d": Limits(0.146, 0.128, 95.0), "3d": Limits(0.118, 0.045, 95.0)}
+)
+"""Of the training faces, 90 in 100 have a smaller residual, and 99 in 100 wider eyes.
+
+Shapes, expressions and jaws are wilder there than on real faces; docs/translation-and-trust.md says
+how many of those are flagged.
+"""
+
+
+class Fit(NamedTuple):
+    """How landmarks lie on the reference face in the found pose.
+
+    Attributes:
+        residual: ``[B]`` root mean square distance of the landmarks from the face, in distances
+            of its outer eye corners in space.
+        eyes: ``[B]`` distance of the outer eye corners in the picture, in the same unit.
+    """
+
+    residual: Tensor
+    eyes: Tensor
+
+
+def judge(landmarks: Landmarks, rotvec: Tensor, frame_size: Tensor) -> pd.DataFrame:
+    """The quality columns.
+
+    Args:
+        landmarks: ``B`` rows.
+        rotvec: ``[B, 3]`` rotation along the line of sight, radians; NaN without a pose.
+        frame_size: ``[B, 2]`` or ``[1, 2]`` height and width in pixels, NaN where not known.
+
+    Returns:
+        ``PoseResidual``, float32, NaN without a pose; and ``PoseFlags``, text, missing without a
+        pose: empty, or the reasons that apply, joined by ``;``:
+
+        ``residual``
+            The residual is above its limit.
+        ``yaw``
+            The head is turned further to the side than the training faces.
+        ``eyes``
+            The eye corners lie closer together than those of the training faces.
+        ``out_of_frame``
+            A landmark lies outside the frame; where the frame size is known.
+    """
+    import pandas as pd
+
+    points, rotation = landmarks.points, rotvec_to_matrix(rotvec)
+    residual = torch.empty(len(points), device=points.device)
+    flags = torch.zeros(3, len(points), dtype=torch.bool, device=points.device)
+    for landmark_kind, rows in landmarks.rows_by_kind():
+        limits = LIMITS[landmark_kind]
+        face = load_reference_face(landmark_kind, points.device)
+        fit = fit_reference_face(points[rows], rotation[rows], face)
+        residual[rows] = fit.residual
+        # Where the camera is, seen from the head: its direction in the axes of the head.
+        turn = torch.atan2(rotation[rows, 2, 0].abs(), rotation[rows, 2, 2])
+        flags[0, rows] = fit.residual > limits.residual
+        flags[1, rows] = turn.rad2deg() > limits.yaw_deg
+        flags[2, rows] = fit.eyes < limits.eyes
+    reasons = {
+        "residual": flags[0],
+        "yaw": flags[1],
+        "eyes": flags[2],
+        "out_of_frame": _out_of_frame(points, frame_size),
+    }
+    text = np.full(len(points), "", dtype=object)
+    for name, applies in reasons.items():
+        flagged = applies.cpu().numpy()
+        text[flagged] += np.where(text[flagged] == "", name, SEPARATOR + name)
+    text[residual.isnan().cpu().numpy()] = None
+    return pd.DataFrame(
+        {RESIDUAL_COLUMN: residual.cpu().numpy(), FLAGS_COLUMN: pd.array(text, dtype="string")}
+    )
+
+
+def is_flagged(flags: pd.Series[Any]) -> NDArray[np.bool_]:
+    """``[B]``, which rows of the column ``PoseFlags`` name a reason to doubt."""
+    flagged: NDArray[np.bool_] = (flags.notna() & (flags != "")).to_numpy(bool, na_value=False)
+    return flagged
+
+
+def fit_reference_face(points: Tensor, rotation: Tensor, face: Tensor) -> Fit:
+    """Lay the reference face on landmarks, in a known pose.
+
+    Position and size are fitted, and to the first order the distance from the camera, which makes
+    what is near larger. So none of them matters, nor does the camera.
+
+    Args:
+        points: ``[B, 68, 2]`` pixels.
+        rotation: ``[B, 3, 3]`` along the line of sight.
+        face: ``[68, 3]``.
+
+    Returns:
+        NaN where the points or the rotation are.
+    """
+    # Coordinate by coordinate, each a row of landmarks in memory.
+    seen = points.mT.contiguous()
+    seen = (seen - seen.mean(dim=2, keepdim=True)).float()
+    turned = (rotation.reshape(-1, 3) @ (face - face.mean(dim=0)).T).reshape(-1, 3, LANDMARKS)
+    flat = turned[:, :2]
+    deep = flat * turned[:, 2:]
+    deep = deep - deep.mean(dim=2, keepdim=True)
+    deep = deep - _share(deep, flat) * flat
+    size = _share(seen, flat)
+    away = seen - size * flat - _share(seen, deep) * deep
+    right, left = OUTER_EYE_CORNERS
+    unit = size[:, 0, 0].abs() * torch.linalg.vector_norm(face[right] - face[left])
+    return Fit(
+        residual=away.square().sum(dim=1).mean(dim=1).sqrt() / unit,
+        eyes=outer_eye_distance(points).float() / unit,
+    )
+
+
+def _share(of: Tensor, direction: Tensor) -> Tensor:
+    """``[B, 1, 1]`` how much of a direction there is in ``of``, both ``[B, 2, 68]``."""
+    product, square = (
+        (direction * other).sum(dim=(1, 2), keepdim=True) for other in (of, direction)
+    )
+    return product / square
+
+
+def _out_of_frame(points: Tensor, frame_size: Tensor) -> Tensor:
+    """``[B]`` bool; False where the frame size is not known."""
+    least, most = points.aminmax(dim=1)
+    outside = (least < 0) | (most > frame_size.flip(1))
+    return outside.any(dim=1) & frame_size.isfinite().all(dim=1)

@@ -1,0 +1,105 @@
+"""The reference face: the mean of the faces that the bundled networks learnt from.
+
+Camera axes for a head that looks at the camera (x right, y down, z away), in units and from the
+origin of img2pose's reference face. One for each landmark type, because they put the jaw, and the
+zero of the head, in different places. A product of ``feat-pose train synth``, a file beside the
+weights: ``NAME.reference.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from feat_pose_plugin.errors import WeightsError
+from feat_pose_plugin.files import write_whole
+from feat_pose_plugin.pose.camera import RigidFace
+from feat_pose_plugin.pose.landmarks import LANDMARKS, LandmarkKind
+from feat_pose_plugin.pose.reading import parse_json, read_bytes
+
+STEADY_LANDMARKS: Mapping[LandmarkKind, slice] = MappingProxyType(
+    {"2d": slice(17, LANDMARKS), "3d": slice(LANDMARKS)}
+)
+"""The landmarks that stay on the same points of a turning head. The jaw of 2D landmarks slides."""
+
+_FOLDER = Path(__file__).parent / "reference_faces"
+_LARGEST = 1 << 20  # bytes
+_DECIMALS = 4  # a hundredth of a millimetre; what machines differ in is less
+
+
+@cache
+def load_reference_face(landmark_kind: LandmarkKind, device: torch.device) -> Tensor:
+    """The bundled reference face of a landmark type, read once for each device.
+
+    Returns:
+        ``[68, 3]`` float32.
+
+    Raises:
+        WeightsError: See :func:`read_reference_face`.
+    """
+    return read_reference_face(_FOLDER / f"{landmark_kind}.json").to(device)
+
+
+@cache
+def load_rigid_face(landmark_kind: LandmarkKind, device: torch.device) -> RigidFace:
+    """The bundled reference face as what is found in space by its steady landmarks.
+
+    Raises:
+        WeightsError: See :func:`read_reference_face`.
+    """
+    face = load_reference_face(landmark_kind, device)
+    return RigidFace(face, STEADY_LANDMARKS[landmark_kind])
+
+
+def read_reference_face(path: Path) -> Tensor:
+    """Read and verify a reference face.
+
+    Returns:
+        ``[68, 3]`` float32.
+
+    Raises:
+        WeightsError: The file is missing, or is not what was written.
+    """
+    try:
+        data = read_bytes(path, _LARGEST)
+        content = parse_json(data)
+        face = torch.tensor(content["points"], dtype=torch.float32)
+        sound = face.shape == (LANDMARKS, 3) and content["sha256"] == _sha256(face)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
+        raise WeightsError(
+            f"{path} cannot be read as a reference face: {type(error).__name__}: {error}. It comes "
+            "with the package; install it again."
+        ) from error
+    if not sound:
+        raise WeightsError(
+            f"{path} does not hold the 68 points that were written to it. It comes with the "
+            "package; install it again."
+        )
+    return face
+
+
+def write_reference_face(path: Path, face: Tensor, card: Mapping[str, object]) -> None:
+    """Write a reference face.
+
+    Args:
+        path: The ``.reference.json`` file.
+        face: ``[68, 3]``; rounded to four decimals.
+        card: What it was made of.
+    """
+    points = [[round(number, _DECIMALS) for number in point] for point in face.tolist()]
+    digest = _sha256(torch.tensor(points, dtype=torch.float32))
+    rest, end = json.dumps({**card, "sha256": digest, "points": None}, indent=2).rsplit("null", 1)
+    lines = ",\n".join(f"    {point}" for point in points)
+    with write_whole(path) as part:
+        part.write_text(f"{rest}[\n{lines}\n  ]{end}\n", encoding="utf-8")
+
+
+def _sha256(face: Tensor) -> str:
+    return hashlib.sha256(face.contiguous().numpy().tobytes()).hexdigest()

@@ -1,0 +1,190 @@
+"""Names of pose backends, and what stands behind them.
+
+A name maps to an import string ``"module:attribute"`` or to a callable; either gives a
+:class:`~feat_pose_plugin.pose.backend.PoseBackend` when called with the options of the user. Import
+strings are loaded at first use. Installed distributions add names by the entry-point group
+``feat_pose_plugin.backends``. A name that two of them claim raises when it is asked for; the names
+of this package, and those registered in the process, are nobody else's. What one distribution does
+wrong stops no other name.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import entry_points
+from operator import attrgetter
+from typing import TYPE_CHECKING, TypeVar
+
+from feat_pose_plugin.errors import (
+    BackendError,
+    DuplicateBackendError,
+    FeatPoseError,
+    UnknownBackendError,
+)
+
+if TYPE_CHECKING:
+    from feat_pose_plugin.pose.backend import PoseBackend
+
+ENTRY_POINT_GROUP = "feat_pose_plugin.backends"
+
+Factory = Callable[..., "PoseBackend"]
+T = TypeVar("T")
+
+_lock = threading.RLock()
+if hasattr(os, "register_at_fork"):  # not on Windows. A child would wait for a lock of no thread
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
+_targets: dict[str, str | Factory] = {
+    "pose_mlp_synth": "feat_pose_plugin.mlp.pose_mlp:synthetic_backend",
+    "pose_mlp": "feat_pose_plugin.mlp.pose_mlp:official_backend",
+    "pose_mlp_v2": "feat_pose_plugin.mlp.pose_mlp:official_backend",
+    "img2pose": "feat_pose_plugin.frameworks.native_pose:img2pose",
+}
+_claims: dict[str, list[str]] = {}  # of the names that more than one distribution has
+_entry_points_read = False
+
+
+def register_pose_backend(name: str, target: str | Factory) -> None:
+    """Make a pose backend selectable by name in this process.
+
+    Args:
+        name: The name that users pass as ``pose_model``.
+        target: A class or function that returns a backend, or ``"module:attribute"`` of one,
+            imported when the name is first used.
+
+    Raises:
+        DuplicateBackendError: The name is taken.
+        BackendError: The target is neither callable nor an import string.
+    """
+    if not callable(target) and not (isinstance(target, str) and target.count(":") == 1):
+        raise BackendError(
+            f"the target of pose backend {name!r} must be callable or 'module:attribute', got "
+            f"{target!r}."
+        )
+    with _lock:
+        _read_entry_points()
+        _add(name, target)
+
+
+def available_pose_backends() -> tuple[str, ...]:
+    """The names that can be selected, sorted. Nothing is imported to find them.
+
+    An installed distribution that claims a name of this package is left out, with a warning.
+    """
+    with _lock:
+        _read_entry_points()
+        return tuple(sorted(_targets))
+
+
+def get_pose_backend(name: str, /, **options: object) -> PoseBackend:
+    """Make the backend with a name.
+
+    Args:
+        name: A name of :func:`available_pose_backends`.
+        **options: Passed to the backend.
+
+    Returns:
+        The backend, its weights found and verified.
+
+    Raises:
+        UnknownBackendError: Nobody registered the name.
+        DuplicateBackendError: Two installed distributions claim it.
+        BackendError: Its import string cannot be imported, making it fails, with these options or
+            at all, or it is no :class:`~feat_pose_plugin.pose.backend.PoseBackend`.
+        WeightsError: Its weights cannot be had or are not sound.
+    """
+    from feat_pose_plugin.pose.backend import PoseBackend
+
+    known = available_pose_backends()
+    if not isinstance(name, str) or name not in known:
+        raise UnknownBackendError(
+            f"unknown pose_model {name!r}. Known: {', '.join(map(repr, known))}. Add your own "
+            f"with register_pose_backend or the entry-point group {ENTRY_POINT_GROUP!r}."
+        )
+    if name in _claims:
+        raise DuplicateBackendError(
+            f"pose backend {name!r} is claimed by {' and '.join(map(repr, _claims[name]))}. "
+            "Uninstall one of the distributions that bring them."
+        )
+    factory = _load(name, _targets[name])
+    failed = f"pose backend {name!r} with options {options!r} could not be made"
+    backend = call_foreign(failed, factory, **options)
+    if not isinstance(backend, PoseBackend):
+        raise BackendError(
+            f"pose backend {name!r} gave {type(backend).__qualname__}, not a PoseBackend. Derive "
+            "it from feat_pose_plugin.PoseBackend."
+        )
+    return backend
+
+
+def find_pose_backend(pose_model: str | PoseBackend) -> PoseBackend:
+    """The backend that is meant: itself, or the one with the name; errors as of the latter."""
+    from feat_pose_plugin.pose.backend import PoseBackend
+
+    return pose_model if isinstance(pose_model, PoseBackend) else get_pose_backend(pose_model)
+
+
+def _add(name: str, target: str | Factory) -> None:
+    if name in _targets:
+        raise DuplicateBackendError(
+            f"pose backend {name!r} cannot become {target!r}: the name is taken by "
+            f"{_targets[name]!r}. Choose another name."
+        )
+    _targets[name] = target
+
+
+def _read_entry_points() -> None:
+    global _entry_points_read
+    if _entry_points_read:
+        return
+    _entry_points_read = True
+    claims: dict[str, set[str]] = {}
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        claims.setdefault(entry.name, set()).add(entry.value)
+    refused = []
+    for name, values in claims.items():
+        if name in _targets:
+            refused.append(f"pose backend {name!r} of this package is not replaced by {values}")
+            continue
+        _targets[name] = min(values)
+        if len(values) > 1:
+            _claims[name] = sorted(values)
+    for each in refused:
+        warnings.warn(f"{each}, from an entry point {ENTRY_POINT_GROUP!r}.", stacklevel=4)
+
+
+def _load(name: str, target: str | Factory) -> Factory:
+    if not isinstance(target, str):
+        return target
+    module_name, _, attribute = target.partition(":")
+    failed = f"pose backend {name!r} could not be loaded from {target!r}"
+    module = call_foreign(failed, import_module, module_name)
+    loaded: object = call_foreign(failed, attrgetter(attribute), module)
+    if not callable(loaded):
+        raise BackendError(f"pose backend {name!r}: {target!r} is not callable.")
+    return loaded
+
+
+def call_foreign(failed: str, function: Callable[..., T], /, *args: object, **kwargs: object) -> T:
+    """Call what others wrote; whatever it raises becomes our error, with its cause.
+
+    Args:
+        failed: What to say has failed.
+        function: What to call.
+        *args: Passed to it.
+        **kwargs: Passed to it.
+
+    Raises:
+        BackendError: It raised something else than one of our errors.
+    """
+    try:
+        return function(*args, **kwargs)
+    except FeatPoseError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise BackendError(f"{failed}: {type(error).__name__}: {error}.") from error

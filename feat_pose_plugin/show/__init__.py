@@ -1,0 +1,1 @@
+"""Pictures: plots, heads drawn on videos, reports."""

@@ -1,0 +1,1 @@
+"""Landmark and pose tables of any size, in CSV and Parquet."""

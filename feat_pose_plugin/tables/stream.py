@@ -1,0 +1,502 @@
+"""Tables in CSV and Parquet, changed some thousand rows at a time.
+
+A CSV is text, and what is not changed leaves as the bytes it came as. A Parquet file keeps its
+types, its metadata included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from pyarrow import csv
+
+from feat_pose_plugin.errors import FeatPoseError, TableError
+from feat_pose_plugin.files import identity, place_part, write_part, write_whole, writing
+from feat_pose_plugin.pose.tag import parquet_attrs, parquet_metadata
+from feat_pose_plugin.tables.csv_text import (
+    CsvText,
+    Line,
+    open_csv_text,
+    parse_cells,
+    quote_cells,
+    split_cells,
+)
+from feat_pose_plugin.tables.memory import enough_memory, require_room
+
+FORMATS = {".csv": "CSV", ".parquet": "Parquet"}
+
+Function = Callable[[pd.DataFrame], pd.DataFrame]
+Reads = Callable[[list[str]], Iterable[str]]
+Progress = Callable[[int, float], None]
+
+_BATCH_ROWS = 1 << 15
+_BATCH_BYTES = 64 << 20  # fewer rows where rows are long
+
+_NO_VALUE = pa.array(csv.ConvertOptions().null_values)  # "", "NA", "nan", ...
+_CODE = r"^\s*[+-]?0[0-9xX]"  # 007 is a name, not the number 7
+_KINDS = (pa.int64(), pa.float64(), pa.string())  # what a column of a CSV can be, narrowest first
+
+_T = TypeVar("_T")
+_Step = tuple[_T, int, float]  # rows on their way, how many, and of how many bytes of the source
+
+
+def stream_table(
+    source: Path,
+    target: Path,
+    function: Function,
+    *,
+    reads: Reads,
+    keep_read: bool = True,
+    progress: Progress | None = None,
+) -> int:
+    """Read a table, change some of its columns, and write it, in bounded memory.
+
+    Columns of the answer that the table has are replaced in their places. The others are added:
+    where the first column was that is left out, or else at the end. Rows and all other columns stay
+    as they are, in Parquet with their types, in CSV to the byte; a missing value of the answer is
+    null, or an empty cell. From CSV to Parquet, columns that hold nothing but numbers become
+    numbers.
+
+    Args:
+        source: CSV or Parquet, by suffix.
+        target: CSV or Parquet, by suffix. Replaced if it exists; appears whole or not at all.
+        function: Is given the columns it reads, some thousand rows at a time and at least once,
+            indexed by their numbers in the file; returns two columns or more, row for row. Cells
+            of a CSV are numbers where they can be. ``attrs`` come from a Parquet file, and those
+            of the answer are put into one.
+        reads: Is given the names of the table's columns, without spaces around them; returns those
+            that the function reads.
+        keep_read: Whether columns that are read and are not in the answer stay.
+        progress: Is told how many rows have been written, and of how many bytes of the source.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        TableError: The source cannot be read or the target cannot be written.
+        WorkerError: A limit of this process leaves too little memory.
+        FeatPoseError: What ``reads`` and ``function`` raise, with the name of the source.
+    """
+    part, rows = stream_part(
+        source, target, function, reads=reads, keep_read=keep_read, progress=progress
+    )
+    with writing(target):
+        place_part(part, target)
+    return rows
+
+
+def stream_part(
+    source: Path,
+    target: Path,
+    function: Function,
+    *,
+    reads: Reads,
+    keep_read: bool = True,
+    progress: Progress | None = None,
+) -> tuple[Path, int]:
+    """As :func:`stream_table`, but the result is left beside the target.
+
+    Returns:
+        The file that :func:`~feat_pose_plugin.files.place_part` puts into the target's place, and
+        the number of rows.
+    """
+    written = 0
+
+    def reported(steps: Iterator[_Step[_T]]) -> Iterator[_T]:
+        nonlocal written
+        for data, rows, size in _ahead(steps):
+            yield data
+            written += rows  # they are, when the next are asked for
+            if progress is not None:
+                progress(rows, size)
+
+    require_room()
+    answers = _Answers(source, function)
+    read = identity(source)
+    with writing(target), write_part(target) as part:
+        if _is_csv(source) and _is_csv(target):
+            _write_csv(reported(_changed_text(source, reads, answers, keep_read)), part)
+        elif _is_csv(target):
+            tables = _changed_tables(source, reads, answers, keep_read)
+            _write_csv(reported(_as_text(tables)), part)
+        else:
+            _write_parquet(reported(_changed_tables(source, reads, answers, keep_read)), part)
+        if identity(source) != read:
+            raise TableError(
+                f"{source} was changed or replaced while it was read. Nothing was written; start "
+                "again when nobody writes to it."
+            )
+    return part, written
+
+
+def read_table(path: Path, reads: Reads = list) -> pd.DataFrame:
+    """Read a table into memory.
+
+    Args:
+        path: CSV or Parquet, by suffix.
+        reads: Is given the names of the table's columns, without spaces around them; returns those
+            that are wanted, by default all. Of the others nothing is kept.
+
+    Returns:
+        All rows, columns under their names in the file; ``attrs`` of a Parquet file. Text is
+        numbers where a column holds nothing else.
+
+    Raises:
+        TableError: The file does not exist, cannot be read, or has another suffix.
+        WorkerError: A limit of this process leaves too little memory.
+    """
+    batches = list(_read(path, reads))
+    with _reading(path):
+        return _to_frame(pa.concat_tables(batches))
+
+
+def read_batches(path: Path) -> Iterator[pd.DataFrame]:
+    """As :func:`read_table`, all columns, some thousand rows at a time and at least once."""
+    rows = 0
+    for columns in _read(path, list):
+        with _reading(path):
+            frame = _to_frame(columns, rows)
+        rows += len(frame)
+        yield frame
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table, whole or not at all.
+
+    Args:
+        table: Any columns.
+        path: CSV or Parquet, by suffix. Replaced if it exists.
+
+    Raises:
+        TableError: The folder cannot be written, or the disk is full.
+    """
+    with writing(path), write_whole(path) as part:
+        if _is_csv(path):
+            _write_csv((text for text, _, _ in _as_text(iter([(table, len(table), 0.0)]))), part)
+        else:
+            _write_parquet(iter([table]), part)
+
+
+class _Answers:
+    """What a function says to each batch, as Arrow has it: one schema from first to last."""
+
+    def __init__(self, source: Path, function: Function) -> None:
+        self._source = source
+        self._function = function
+        self._schema: pa.Schema | None = None
+        self._row = 0
+
+    def __call__(self, columns: pa.Table) -> pa.Table:
+        with _reading(self._source):
+            frame = _to_frame(columns, self._row)
+        self._row += len(frame)
+        with _naming(self._source):
+            block = self._function(frame)
+        arrays = [pa.Array.from_pandas(block[name]) for name in block]  # NaN becomes null
+        if self._schema is None:
+            kinds = [
+                pa.string() if pa.types.is_null(array.type) or _is_text(array.type) else array.type
+                for array in arrays
+            ]
+            attrs = parquet_metadata({**frame.attrs, **block.attrs})
+            self._schema = pa.schema(list(zip(block, kinds, strict=True)), attrs)
+        arrays = [a.cast(kind) for a, kind in zip(arrays, self._schema.types, strict=True)]
+        return pa.Table.from_arrays(arrays, schema=self._schema)
+
+
+def _to_frame(columns: pa.Table, first_row: int = 0) -> pd.DataFrame:
+    """As pandas has it: text is numbers where it can be, rows are numbered as in the file."""
+    numeric = [_numbers(c) if _is_text(c.type) else c for c in columns.columns]
+    frame: pd.DataFrame = pa.Table.from_arrays(numeric, columns.column_names).to_pandas()
+    frame.index = pd.RangeIndex(first_row, first_row + len(frame))
+    frame.attrs = parquet_attrs(columns.schema.metadata)
+    return frame
+
+
+def _changed_text(
+    source: Path, reads: Reads, answers: _Answers, keep_read: bool
+) -> Iterator[_Step[bytes]]:
+    """A CSV as it is, but for the cells of the answers."""
+    is_start = True
+    for text, lines, columns in _ahead(_read_text(source, reads, pa.float64())):
+        answer = answers(columns)
+        width = len(text.names)
+        arranged = _arrange(text.names, columns, answer, keep_read)
+        if is_start:
+            is_start = False
+            header = [quote_cells(pa.array([name])) for name in answer.column_names]
+            places = [name for name, _ in arranged]
+            yield text.start + _put_cells([text.header], width, header, places), 0, 0.0
+        cells = [_cells(column) for column in answer.columns]
+        places = [value for _, value in arranged]
+        yield _put_cells(lines, width, cells, places), len(lines), _size(lines)
+
+
+def _changed_tables(
+    source: Path, reads: Reads, answers: _Answers, keep_read: bool
+) -> Iterator[_Step[pa.Table]]:
+    """The batches of a table with the columns of the answers."""
+    tables = _read_csv(source) if _is_csv(source) else _read_parquet(source)
+    for table, rows, size in _ahead(tables):
+        columns = table.select(_places_read(source, table.column_names, reads))
+        answer = answers(columns)
+        fields = [*table.schema, *answer.schema]
+        values = [*table.columns, *answer.columns]
+        arranged = _arrange(table.column_names, columns, answer, keep_read)
+        schema = pa.schema(
+            [fields[value].with_name(fields[name].name) for name, value in arranged],
+            {**(table.schema.metadata or {}), **(answer.schema.metadata or {})} or None,
+        )
+        yield pa.Table.from_arrays([values[v] for _, v in arranged], schema=schema), rows, size
+
+
+def _places_read(source: Path, names: list[str], reads: Reads) -> list[int]:
+    plain = [name.strip() for name in names]
+    with _naming(source):
+        wanted = set(reads(plain))
+    return [place for place, name in enumerate(plain) if name in wanted]
+
+
+def _arrange(
+    names: list[str], read: pa.Table, answer: pa.Table, keep_read: bool
+) -> list[tuple[int, int]]:
+    """For each column of the target, where its name and where its values are.
+
+    Counted through the columns of the source and on through those of the answer.
+    """
+    plain = [name.strip() for name in names]
+    new = {name: len(names) + number for number, name in enumerate(answer.column_names)}
+    left_out = set() if keep_read else {name.strip() for name in read.column_names} - set(new)
+    arranged = [
+        (place, new.get(name, place)) for place, name in enumerate(plain) if name not in left_out
+    ]
+    first_out = min((plain.index(name) for name in left_out), default=len(names))
+    added = [(place, place) for name, place in new.items() if name not in plain]
+    arranged[first_out:first_out] = added  # nothing is left out before it
+    return arranged
+
+
+def _put_cells(lines: list[Line], width: int, cells: list[pa.Array], places: list[int]) -> bytes:
+    """Lines with the cells at these places: their own, ``width`` of them, and then those given."""
+    if places == [*range(width + len(cells))]:  # the usual case, and the fast one
+        added = pc.binary_join_element_wise(*cells, ",").cast(pa.binary()).to_pylist()
+        rows = [
+            b"".join((row, b",", new, end)) for (row, end), new in zip(lines, added, strict=True)
+        ]
+    else:
+        pick = itemgetter(*places)
+        added = zip(*(column.cast(pa.binary()).to_pylist() for column in cells), strict=True)
+        rows = [
+            b",".join(pick((*split_cells(row), *new))) + end
+            for (row, end), new in zip(lines, added, strict=True)
+        ]
+    return b"".join(rows)
+
+
+def _read(source: Path, reads: Reads) -> Iterator[pa.Table]:
+    """The columns that are read, of a CSV as text."""
+    if source.suffix.lower() not in FORMATS:
+        raise TableError(f"{source} must end in {' or '.join(FORMATS)} to say its format.")
+    if not source.is_file():
+        raise TableError(f"{source} {'is no file' if source.exists() else 'does not exist'}.")
+    require_room()
+    if _is_csv(source):
+        for _, _, columns in _read_text(source, reads, pa.string()):
+            yield columns
+    else:
+        for columns, _, _ in _read_parquet(source, reads):
+            yield columns
+
+
+def _read_text(
+    source: Path, reads: Reads, kind: pa.DataType
+) -> Iterator[tuple[CsvText, list[Line], pa.Table]]:
+    """Lines of a CSV and the columns that are read, of a kind, or of text where they are not."""
+    with _reading(source), open_csv_text(source) as text:
+        places = _places_read(source, text.names, reads)
+        names, width = [text.names[place] for place in places], len(text.names)
+        row = 0
+        for lines in text.blocks:
+            try:
+                columns = parse_cells(lines, width, dict.fromkeys(places, kind))
+            except pa.ArrowInvalid:
+                _require_width(lines, width, row)
+                columns = parse_cells(lines, width, dict.fromkeys(places, pa.string()))
+            yield text, lines, columns.rename_columns(names)
+            row += len(lines)
+
+
+def _require_width(lines: list[Line], width: int, first_row: int) -> None:
+    for number, (row, _) in enumerate(lines, first_row):
+        cells = len(split_cells(row))
+        if cells != width:
+            raise ValueError(f"row {number} has {cells} cells, the header {width}")
+
+
+def _read_csv(source: Path) -> Iterator[_Step[pa.Table]]:
+    """A CSV as Parquet has it: a column that holds nothing but numbers is of numbers."""
+    kinds: list[pa.DataType] = []
+    for _, _, columns in _read_text(source, list, pa.string()):
+        found = [_kind_of(column) for column in columns.columns]
+        kinds = [max(two, key=_KINDS.index) for two in zip(kinds or found, found, strict=True)]
+    for text, lines, columns in _read_text(source, list, pa.string()):
+        values = [
+            column if kind == pa.string() else _numbers(column, (kind,))
+            for column, kind in zip(columns.columns, kinds, strict=True)
+        ]
+        schema = pa.schema(list(zip(text.names, kinds, strict=True)))
+        yield pa.Table.from_arrays(values, schema=schema), len(lines), _size(lines)
+
+
+def _read_parquet(source: Path, reads: Reads = list) -> Iterator[_Step[pa.Table]]:
+    # Not pre-buffered: a row group may be larger than the memory.
+    with (
+        _reading(source),
+        pq.ParquetFile(
+            source, pre_buffer=False, buffer_size=1 << 16, page_checksum_verification=True
+        ) as file,
+    ):
+        size, rows = source.stat().st_size, file.metadata.num_rows
+        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+        row_bytes = sum(group.total_byte_size for group in groups) // max(rows, 1)
+        batch_rows = min(_BATCH_ROWS, max(_BATCH_BYTES // max(row_bytes, 1), 1))
+        whole = file.schema_arrow
+        places = _places_read(source, whole.names, reads)
+        schema = pa.schema([whole[place] for place in places], whole.metadata)
+        if not rows:
+            yield schema.empty_table(), 0, 0.0
+        read = 0
+        # By their names only where some are left out: two columns may have one name.
+        names = None if len(schema) == len(whole) else schema.names
+        for batch in file.iter_batches(batch_rows, columns=names):
+            table = pa.Table.from_batches([batch], schema)
+            yield table, len(table), size * len(table) / max(rows, 1)
+            read += len(table)
+        if read != rows:
+            raise ValueError(f"it holds {read} rows, and says {rows}")
+
+
+def _as_text(tables: Iterator[_Step[pa.Table]]) -> Iterator[_Step[bytes]]:
+    """Tables as CSV, the header first."""
+    is_start = True
+    for table, rows, size in tables:
+        if is_start:
+            is_start = False
+            yield _lines([pa.array([name]) for name in table.column_names]), 0, 0.0
+        yield _lines(table.combine_chunks().columns), rows, size
+
+
+def _lines(columns: list[pa.ChunkedArray]) -> bytes:
+    lines = pc.binary_join_element_wise(*map(_cells, columns), ",")
+    return "".join(f"{line}\n" for line in lines.to_pylist()).encode()
+
+
+def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        texts = column.cast(pa.string())  # float32 in its shortest form
+    except pa.ArrowException:  # lists, structs
+        texts = pa.array([None if v is None else str(v) for v in column.to_pylist()], pa.string())
+    return quote_cells(texts)
+
+
+def _write_csv(texts: Iterator[bytes], part: Path) -> None:
+    with part.open("wb") as file:
+        file.writelines(texts)
+
+
+def _write_parquet(tables: Iterator[pa.Table], part: Path) -> None:
+    groups = _row_groups(tables)
+    first = next(groups)
+    with pq.ParquetWriter(part, first.schema, write_page_checksum=True) as writer:
+        for table in chain([first], groups):
+            writer.write_table(table)
+
+
+def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Tables put together until they are worth a row group."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        rows, size = sum(map(len, waiting)), sum(t.nbytes for t in waiting)
+        if rows >= _BATCH_ROWS or size >= _BATCH_BYTES:
+            yield pa.concat_tables(waiting)
+            waiting.clear()
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _ahead(items: Iterator[_T]) -> Iterator[_T]:
+    """The same items, the next of them made in a thread while one is in use."""
+    # Asked in a thread, torch applies there what set_num_threads said in another.
+    with ThreadPoolExecutor(1, initializer=torch.get_num_threads) as thread:
+        following = thread.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = thread.submit(next, items, None)
+            yield item
+
+
+@contextmanager
+def _naming(source: Path) -> Iterator[None]:
+    """Our errors say which file they are about."""
+    try:
+        yield
+    except TableError:
+        raise
+    except FeatPoseError as error:
+        raise type(error)(f"{source}: {error}") from error
+
+
+@contextmanager
+def _reading(source: Path) -> Iterator[None]:
+    try:
+        with enough_memory(str(source)):
+            yield
+    except FeatPoseError:
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:
+        form = FORMATS[source.suffix.lower()]
+        raise TableError(
+            f"{source} cannot be read as {form}: {error}. Is the file whole, and {form}?"
+        ) from error
+
+
+def _is_csv(path: Path) -> bool:
+    return path.suffix.lower() == ".csv"
+
+
+def _size(lines: list[Line]) -> float:
+    return float(sum(map(len, chain.from_iterable(lines))))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return kind in (pa.string(), pa.large_string())
+
+
+def _numbers(text: pa.ChunkedArray, kinds: Sequence[pa.DataType] = _KINDS[:-1]) -> pa.ChunkedArray:
+    """Text as numbers, missing ones null; text again if a cell says something else."""
+    text = pc.utf8_trim_whitespace(text.cast(pa.string()))
+    text = pc.if_else(pc.is_in(text, _NO_VALUE), None, text)
+    for kind in kinds:
+        try:
+            return text.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    return text
+
+
+def _kind_of(text: pa.ChunkedArray) -> pa.DataType:
+    """What a column of a CSV is in Parquet."""
+    if pc.any(pc.match_substring_regex(text, _CODE)).as_py():
+        return pa.string()
+    return _numbers(text).type

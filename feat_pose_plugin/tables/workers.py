@@ -1,0 +1,70 @@
+"""Processes of this machine that share the work."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+
+from feat_pose_plugin.errors import WorkerError
+from feat_pose_plugin.tables.memory import require_room
+from feat_pose_plugin.tables.signals import signals_for_children_blocked
+
+
+@contextmanager
+def process_executor(processes: int) -> Iterator[Executor]:
+    """Processes with one thread each for torch.
+
+    They end at once when the block is left by an error, or when this process dies.
+
+    Args:
+        processes: How many.
+
+    Yields:
+        An executor of them.
+
+    Raises:
+        WorkerError: One of them died, or a limit leaves too little memory for them.
+    """
+    require_room()
+    context = multiprocessing.get_context("spawn")  # torch and Arrow have threads; no fork
+    theirs, ours = context.Pipe(duplex=False)
+    before = set(multiprocessing.active_children())
+    executor = ProcessPoolExecutor(processes, context, initializer=_start, initargs=(theirs,))
+    try:
+        with signals_for_children_blocked():  # they end with this process, however it ends
+            for _ in range(processes):
+                executor.submit(os.getpid)
+        yield executor
+    except BaseException as error:
+        ours.close()
+        for process in set(multiprocessing.active_children()) - before:
+            process.kill()  # one that is stuck would be waited for, and SIGTERM is blocked in it
+        if isinstance(error, BrokenProcessPool):
+            raise WorkerError(
+                "a process that estimated died. Was there too little memory? Start again with "
+                "fewer of them: tables that are finished are kept."
+            ) from error
+        raise
+    finally:
+        executor.shutdown(cancel_futures=True)
+        ours.close()
+        theirs.close()
+
+
+def _start(parent: Connection) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Connection) -> None:
+    """Nothing is ever sent: the other end is closed, by the parent or by its death."""
+    parent.poll(None)
+    os._exit(1)

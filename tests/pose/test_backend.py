@@ -1,0 +1,226 @@
+"""The table block made of what a backend says, and the backends of the shared network."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, PoseBackend, Provenance, get_pose_backend
+from feat_pose_plugin.errors import BackendError, ConventionError, FrameSizeError, WeightsError
+from feat_pose_plugin.mlp.pose_mlp import MLPBackend
+from feat_pose_plugin.mlp.weights import PATH_VARIABLE
+from feat_pose_plugin.pose.conventions import CONVENTIONS, from_img2pose
+from feat_pose_plugin.pose.estimate import PoseEstimator
+from feat_pose_plugin.pose.landmarks import Landmarks, landmark_columns
+from feat_pose_plugin.testing import (
+    RULES,
+    check_known_turns,
+    check_mirror_image,
+    project_face,
+)
+
+FACES = project_face(torch.randn(4, 3, generator=torch.Generator().manual_seed(0)) * 0.3)
+
+
+class Recorder(PoseBackend):
+    """Answers with the number of the call, and keeps what it was asked."""
+
+    provenance = Provenance("recorder", "MIT")
+
+    def __init__(self, answer=None):
+        self.calls = []
+        self.answer = answer
+
+    def estimate(self, landmarks, *, frame_size=None, landmark_kind="2d"):
+        self.calls.append((landmarks, frame_size, landmark_kind))
+        if self.answer is not None:
+            return self.answer(landmarks)
+        return torch.full((len(landmarks), 6), float(len(self.calls)))
+
+
+def landmarks(is_3d: list[bool], points: torch.Tensor = FACES) -> Landmarks:
+    return Landmarks(points[: len(is_3d)], torch.tensor(is_3d, dtype=torch.bool))
+
+
+# The block
+
+
+def estimated(backend, landmarks, frame_size=None, **options):
+    return PoseEstimator(backend=backend, **options)(landmarks, frame_size=frame_size)
+
+
+def test_block_has_the_columns_dtype_and_index_of_the_table():
+    index = pd.Index(["c", "a", "a", "b"], name="face")
+    table = pd.DataFrame(FACES.mT.reshape(4, 136).numpy(), index, landmark_columns())
+    block = estimated(Recorder(), table)
+    assert list(block.columns) == FEAT_FACEPOSE_COLUMNS_6D
+    assert FEAT_FACEPOSE_COLUMNS_6D == ["Pitch", "Roll", "Yaw", "X", "Y", "Z"]
+    assert (block.dtypes == np.float32).all()
+    pd.testing.assert_index_equal(block.index, index)
+    assert list(estimated(Recorder(), landmarks([False] * 2)).index) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "convention", [name for name, each in CONVENTIONS.items() if each.has_angles]
+)
+def test_block_speaks_the_convention(convention):
+    pose = torch.tensor([[0.1, -0.2, 0.3, 1, 2, 3]])
+    recorder = Recorder(lambda points: pose.expand(len(points), 6))
+    block = estimated(recorder, landmarks([False] * 2), convention=convention)
+    np.testing.assert_array_equal(block, from_img2pose(pose.expand(2, 6), convention))
+
+
+def test_each_landmark_kind_is_estimated_as_such_in_the_order_of_the_rows():
+    recorder = Recorder()
+    mixed = landmarks([True, False, True, False])
+    block = estimated(recorder, mixed, frame_size=(480, 640), convention="img2pose")
+    (first, size, kind), (second, _, other_kind) = recorder.calls
+    assert (kind, other_kind, size) == ("2d", "3d", (480, 640))
+    assert torch.equal(first, FACES[[1, 3]])
+    assert torch.equal(second, FACES[[0, 2]])
+    assert block["Pitch"].tolist() == [2, 1, 2, 1]
+
+
+@pytest.mark.parametrize(("takes", "given"), [(False, torch.float32), (True, torch.float64)])
+def test_float64_is_for_backends_that_take_it(takes, given):
+    recorder = Recorder()
+    recorder.takes_float64 = takes
+    estimated(recorder, FACES.double())
+    assert recorder.calls[0][0].dtype == given
+
+
+@pytest.mark.parametrize(("is_3d", "kind"), [([False] * 4, "2d"), ([True] * 4, "3d")])
+def test_landmarks_of_one_type_are_one_call(is_3d, kind):
+    recorder = Recorder()
+    estimated(recorder, landmarks(is_3d))
+    assert [call[2] for call in recorder.calls] == [kind]
+
+
+def test_no_rows_are_an_empty_block():
+    block = estimated(Recorder(), landmarks([]))
+    assert block.shape == (0, 6)
+    assert list(block.columns) == FEAT_FACEPOSE_COLUMNS_6D
+    assert (block.dtypes == np.float32).all()
+
+
+@pytest.mark.parametrize(
+    "frame_size",
+    [
+        (480,),
+        (480, 640, 3),
+        (0, 640),
+        (480, -1),
+        (480.0, 640.0),
+        ("480", "640"),
+        480,
+        "4x",
+        (None, None),
+        (float("nan"), 640),
+    ],
+)
+def test_frame_size_that_is_none_is_repeated(frame_size):
+    recorder = Recorder()
+    with pytest.raises(FrameSizeError, match=r"\(height, width\)") as caught:
+        estimated(recorder, landmarks([False]), frame_size=frame_size)
+    assert repr(frame_size) in str(caught.value)
+    assert recorder.calls == []
+
+
+@pytest.mark.parametrize("frame_size", [(480, 640), [480, 640], tuple(np.array([480, 640]))])
+def test_frame_size_is_any_pair_of_integers(frame_size):
+    recorder = Recorder()
+    estimated(recorder, landmarks([False]), frame_size=frame_size)
+    assert tuple(recorder.calls[0][1]) == (480, 640)
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (lambda points: torch.zeros(len(points), 3), r"torch.float32 of shape \[4, 3\]"),
+        (lambda points: torch.zeros(6), r"torch.float32 of shape \[6\]"),
+        (lambda points: torch.zeros(len(points) + 1, 6), r"torch.float32 of shape \[5, 6\]"),
+        (lambda points: torch.zeros(len(points), 6).double(), r"torch.float64 of shape \[4, 6\]"),
+        (lambda points: np.zeros((len(points), 6)), "ndarray"),
+    ],
+)
+def test_backend_that_breaks_its_contract_is_named(answer, found):
+    with pytest.raises(BackendError, match=f"'recorder' returned {found} for 4 faces"):
+        estimated(Recorder(answer), landmarks([False] * 4))
+
+
+@pytest.mark.parametrize("convention", ["radians", "matrix", "quaternion"])
+def test_convention_that_is_unknown_or_does_not_fit_into_six_columns(convention):
+    with pytest.raises(ConventionError, match=f"'{convention}'"):
+        estimated(Recorder(), landmarks([False]), convention=convention)
+
+
+def test_backend_without_estimate_cannot_be_made():
+    class Nothing(PoseBackend):
+        provenance = Provenance("nothing", "MIT")
+
+    with pytest.raises(TypeError, match="estimate"):
+        Nothing()
+
+
+# Backends of the shared network
+
+
+@pytest.fixture
+def pair(make_checkpoint) -> dict[str, Path]:
+    return {
+        "2d": make_checkpoint("2d.safetensors"),
+        "3d": make_checkpoint("3d.safetensors", seed=1),
+    }
+
+
+@pytest.mark.parametrize(
+    "rule", [rule for rule in RULES if rule not in (check_known_turns, check_mirror_image)]
+)
+@pytest.mark.parametrize("has_translation", [True, False])
+def test_any_weights_follow_every_rule_that_is_not_of_their_making(rule, has_translation, pair):
+    rule(MLPBackend("random", "MIT", pair, has_translation=has_translation))
+
+
+def test_each_landmark_kind_has_its_network_and_its_hash(pair):
+    backend = MLPBackend("random", "MIT", pair, has_translation=True)
+    for kind, path in pair.items():
+        alone = MLPBackend("random", "MIT", {"2d": path, "3d": path}, has_translation=True)
+        assert torch.equal(backend.estimate(FACES, landmark_kind=kind), alone.estimate(FACES))
+        weights = backend.provenance.weights[kind]
+        assert weights.path == path
+        assert weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    two, three = (backend.estimate(FACES, landmark_kind=kind) for kind in ("2d", "3d"))
+    assert not torch.allclose(two, three)
+
+
+def test_translation_is_passed_on_or_nan(pair):
+    backends = [MLPBackend("random", "MIT", pair, has_translation=has) for has in (True, False)]
+    told, withheld = (backend.estimate(FACES) for backend in backends)
+    assert told.isfinite().all()
+    assert torch.equal(withheld[:, :3], told[:, :3])
+    assert withheld[:, 3:].isnan().all()
+
+
+def test_missing_weights_are_an_error_when_the_backend_is_made(pair, tmp_path):
+    with pytest.raises(WeightsError, match="nowhere"):
+        MLPBackend(
+            "random", "MIT", pair | {"3d": tmp_path / "nowhere.safetensors"}, has_translation=True
+        )
+
+
+@pytest.mark.usefixtures("fresh_weights")
+def test_official_weights_serve_both_types_and_keep_their_translation(make_checkpoint, monkeypatch):
+    path = make_checkpoint()
+    monkeypatch.setenv(PATH_VARIABLE, str(path))
+    for name in ("pose_mlp", "pose_mlp_v2"):
+        backend = get_pose_backend(name)
+        assert backend.provenance.name == "pose_mlp_v2"
+        assert {weights.path for weights in backend.provenance.weights.values()} == {path}
+        two, three = (backend.estimate(FACES, landmark_kind=kind) for kind in ("2d", "3d"))
+        assert torch.equal(two, three)
+        assert two.isfinite().all()

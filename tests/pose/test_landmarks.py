@@ -1,0 +1,492 @@
+"""Sixty-eight landmarks out of every layout, and what is said about anything else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy.spatial.transform import Rotation
+
+from feat_pose_plugin.errors import LandmarkError
+from feat_pose_plugin.pose.landmarks import (
+    MESH_VERTICES_68,
+    MIRROR_68,
+    landmark_columns,
+    outer_eye_distance,
+    read_landmarks,
+    usable_rows,
+)
+from feat_pose_plugin.testing import FACE_68, project_face
+
+COUNT = 6
+
+
+@pytest.fixture
+def faces() -> np.ndarray:
+    """``[6, 68, 2]`` float32 landmarks of turned heads."""
+    rotvec = torch.linspace(-0.5, 0.5, 3 * COUNT).reshape(COUNT, 3)
+    return project_face(rotvec).numpy()
+
+
+@pytest.fixture
+def meshes(canonical_face) -> np.ndarray:
+    """``[6, 478, 3]`` float32 pixels: MediaPipe's canonical face, turned, with irises."""
+    rotations = Rotation.from_rotvec(np.linspace(-0.6, 0.6, 3 * COUNT).reshape(COUNT, 3))
+    turned = np.stack([canonical_face @ matrix.T for matrix in rotations.as_matrix()])
+    irises = np.repeat(turned[:, [159, 386]], 5, axis=1)
+    return (np.concatenate([turned, irises], axis=1) * 20 + 500).astype(np.float32)
+
+
+def table_of(points: np.ndarray, prefix: str = "") -> pd.DataFrame:
+    """The columns ``x_0..., y_0..., (z_0...)`` of ``[B, N, 2|3]`` points."""
+    names = [f"{prefix}{a}_{i}" for a in "xyz"[: points.shape[2]] for i in range(points.shape[1])]
+    return pd.DataFrame(points.transpose(0, 2, 1).reshape(len(points), -1), columns=names)
+
+
+def detectorv2_table(meshes: np.ndarray, block_vertices: list[int]) -> pd.DataFrame:
+    block = table_of(meshes[:, block_vertices, :2])
+    return pd.concat([block, table_of(meshes, "mesh_")], axis=1)
+
+
+# The tables of vertices
+
+
+def test_mirror_table_is_its_own_inverse():
+    mirror = np.array(MIRROR_68)
+    np.testing.assert_array_equal(mirror[mirror], np.arange(68))
+
+
+def test_mirror_table_maps_a_symmetric_face_onto_itself():
+    mirrored = FACE_68[list(MIRROR_68)] * torch.tensor([-1.0, 1, 1])
+    assert torch.equal(mirrored, FACE_68)
+
+
+def test_mesh_vertices_are_symmetric_on_mediapipes_canonical_face(canonical_face):
+    chosen = canonical_face[list(MESH_VERTICES_68)]
+    np.testing.assert_allclose(chosen[list(MIRROR_68)] * [-1, 1, 1], chosen, atol=1e-5)
+    assert len(set(MESH_VERTICES_68)) == 68
+
+
+def test_mesh_vertices_lie_where_the_landmarks_of_a_mean_face_do(canonical_face):
+    chosen = canonical_face[list(MESH_VERTICES_68)]
+    face = FACE_68.numpy()
+    chosen, face = chosen - chosen.mean(axis=0), face - face.mean(axis=0)
+    rotation, _ = Rotation.align_vectors(face, chosen)
+    scale = np.linalg.norm(face) / np.linalg.norm(chosen)
+    away = np.linalg.norm(face - scale * rotation.apply(chosen), axis=1)
+    assert away.max() < 1.6  # cm; two faces of different shape, 10 cm between the eyes
+    assert away.mean() < 0.7
+
+
+# Layouts
+
+
+def test_every_layout_of_68_points_is_the_same(faces):
+    depth = np.full((COUNT, 68, 1), 7, np.float32)
+    table = table_of(faces)
+    openface = table.rename(columns=lambda name: f" {name}")
+    openface.insert(0, "frame", range(COUNT))
+    openface[" confidence"] = 0.9
+    flat = faces.transpose(0, 2, 1).reshape(COUNT, 136)
+    for source in (
+        torch.from_numpy(faces),
+        torch.from_numpy(np.concatenate([faces, depth], axis=2)),
+        torch.from_numpy(flat),
+        faces,
+        flat,
+        table,
+        table[table.columns[::-1]],
+        table.astype(np.float64),
+        table.astype(object),
+        table.assign(input="video.mp4", FaceScore=1.0),
+        openface,
+    ):
+        read = read_landmarks(source)
+        assert read.is_3d.dtype == torch.bool
+        assert not read.is_3d.any()
+        np.testing.assert_array_equal(read.points, faces)
+
+
+def test_every_layout_of_a_mesh_is_the_same(meshes, block_vertices):
+    vertices = meshes[:, list(MESH_VERTICES_68), :2]
+    first = read_landmarks(meshes).points
+    np.testing.assert_array_equal(first[:, 17:], vertices[:, 17:])
+    for source in (
+        torch.from_numpy(meshes),
+        torch.from_numpy(meshes[:, :468]),
+        torch.from_numpy(meshes[..., :2]),
+        meshes,
+        table_of(meshes),
+        table_of(meshes[:, :468, :2]),
+        detectorv2_table(meshes, block_vertices),
+        detectorv2_table(meshes, block_vertices).iloc[:, ::-1],
+    ):
+        read = read_landmarks(source)
+        assert read.is_3d.all()
+        np.testing.assert_array_equal(read.points, first)
+
+
+@pytest.mark.parametrize("turn_deg", [(0, 0, 0), (50, 0, 0), (-30, 25, 0), (20, -20, 40)])
+def test_the_jaw_of_a_mesh_is_set_back_in_the_head(turn_deg, canonical_face):
+    """The points are those of a head whose jaw lies further back, from wherever it is seen."""
+    face = canonical_face[list(MESH_VERTICES_68)]
+    back = face[[0, 16]].mean(axis=0) - face[27]
+    assert back[2] > 6  # cm; z points away from the camera
+    share = np.array([1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0])
+    face[:17] += 0.3 * np.concatenate([share, share[7::-1]])[:, None] * back
+    turn = Rotation.from_euler("YXZ", turn_deg, degrees=True)
+    read = read_landmarks(turn.apply(canonical_face)[None, :, :2])
+    np.testing.assert_allclose(read.points[0], turn.apply(face)[:, :2], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["uint8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"],
+)
+def test_real_tensors_of_any_dtype(dtype, faces):
+    tensor = torch.from_numpy(faces).clamp(0, 255).to(getattr(torch, dtype))
+    read = read_landmarks(tensor)
+    expected = tensor if dtype == "float64" else tensor.to(torch.float32)
+    torch.testing.assert_close(read.points, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i8", "f2", "f4", "f8", ">f4", ">i4", "g"])
+def test_real_arrays_of_any_dtype(dtype, faces):
+    array = faces.clip(0, 255).astype(dtype)
+    read = read_landmarks(array)
+    assert read.points.dtype == (torch.float64 if dtype in ("f8", "g") else torch.float32)
+    np.testing.assert_array_equal(read.points, array)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float32", "float64", "Int64", "Float32", "object"])
+def test_tables_of_any_dtype(dtype, faces):
+    whole = faces.round()
+    table = table_of(whole).astype(dtype)
+    np.testing.assert_array_equal(read_landmarks(table).points, whole)
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float64", "object", "double[pyarrow]"])
+def test_empty_cells_of_any_dtype_are_rows_without_a_face(dtype, faces):
+    table = table_of(faces.round()).astype(dtype)
+    table.loc[2, "y_40"] = pd.NA if dtype != "object" else None
+    points = read_landmarks(table).points
+    assert points[2].isnan().sum() == 1
+    assert usable_rows(points).tolist() == [True, True, False, True, True, True]
+
+
+def test_numbers_saved_as_text_are_numbers(faces):
+    whole = faces.round()
+    np.testing.assert_array_equal(read_landmarks(table_of(whole).astype(str)).points, whole)
+
+
+def test_memory_layout_does_not_matter(faces):
+    strided = np.asfortranarray(faces)
+    np.testing.assert_array_equal(read_landmarks(strided).points, faces)
+    np.testing.assert_array_equal(read_landmarks(faces[::-1]).points, faces[::-1])
+    tensor = torch.from_numpy(faces).permute(2, 1, 0).contiguous().permute(2, 1, 0)
+    np.testing.assert_array_equal(read_landmarks(tensor).points, faces)
+    faces.setflags(write=False)
+    np.testing.assert_array_equal(read_landmarks(faces).points, faces)
+
+
+def test_source_is_left_alone_and_no_gradient_is_kept(faces, block_vertices, meshes):
+    for array in (faces, meshes, meshes[:, block_vertices]):
+        tensor = torch.from_numpy(array.copy()).requires_grad_()
+        read = read_landmarks(tensor)
+        assert not read.points.requires_grad
+        np.testing.assert_array_equal(tensor.detach(), array)
+
+
+@pytest.mark.parametrize("shape", [(0, 68, 2), (0, 68, 3), (0, 136), (0, 468, 2), (0, 478, 3)])
+def test_no_rows(shape):
+    for source in (torch.empty(shape), np.empty(shape)):
+        read = read_landmarks(source)
+        assert read.points.shape == (0, 68, 2)
+        assert read.is_3d.shape == (0,)
+
+
+def test_tables_without_rows(faces, meshes):
+    for table in (
+        table_of(faces)[:0],
+        table_of(meshes)[:0],
+        table_of(meshes, "mesh_")[:0],
+        pd.DataFrame(columns=landmark_columns()),
+    ):
+        assert read_landmarks(table).points.shape == (0, 68, 2)
+
+
+@pytest.mark.parametrize("index", [[5, 5, 5, 1, 1, 0], list("abcdef"), [np.nan, 1, 1, 2, 2, 2]])
+def test_index_of_a_table_does_not_matter(index, faces):
+    np.testing.assert_array_equal(read_landmarks(table_of(faces).set_axis(index)).points, faces)
+
+
+def test_columns_that_are_not_landmarks_may_be_anything(faces):
+    table = table_of(faces).assign(note="text")
+    table = pd.concat([table, table[["note"]]], axis=1)
+    table[7] = 0
+    np.testing.assert_array_equal(read_landmarks(table).points, faces)
+
+
+@pytest.mark.parametrize("huge", [1e39, np.inf, -np.inf])
+def test_numbers_beyond_float32_are_rows_without_a_face(huge, faces):
+    double = faces.astype(np.float64)
+    double[1, 10, 0] = huge
+    for source in (double, torch.from_numpy(double), table_of(double)):
+        usable = usable_rows(read_landmarks(source).points)
+        assert usable.tolist() == [True, False, True, True, True, True]
+
+
+# Usable rows
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_usable_rows_have_finite_points_and_two_eyes(faces, dtype):
+    points = torch.from_numpy(np.concatenate([faces, faces[:2]])).to(dtype)
+    points[1, 67, 1] = torch.nan
+    points[2, 0, 0] = torch.inf
+    points[3, 36] = points[3, 45]
+    points[4] = torch.nan
+    points[5] = 0
+    points[6, 36, 1] = 2.0**64
+    assert usable_rows(points).tolist() == [True, *[False] * 6, True]
+    assert usable_rows(points[:0]).shape == (0,)
+
+
+def test_eye_distance_is_that_of_the_outer_corners():
+    points = torch.zeros(1, 68, 2)
+    points[0, 36] = torch.tensor([3.0, 0])
+    points[0, 45] = torch.tensor([0.0, 4])
+    assert outer_eye_distance(points).tolist() == [5]
+
+
+@given(
+    st.floats(1e-2, 1e3),
+    st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)),
+    st.floats(-1.2, 1.2),
+)
+def test_a_face_is_usable_wherever_it_is_and_however_large(scale, shift, yaw):
+    points = project_face(torch.tensor([[0.0, yaw, 0.0]])) * scale + torch.tensor(shift)
+    assert usable_rows(points).all()
+
+
+# Landmark types
+
+
+def test_landmark_model_goes_by_source_unless_said(faces, meshes):
+    for source, by_source in ((faces, False), (meshes, True)):
+        assert (read_landmarks(source).is_3d == by_source).all()
+        assert (read_landmarks(source, "auto").is_3d == by_source).all()
+        assert read_landmarks(source, "3d").is_3d.all()
+        assert not read_landmarks(source, "2d").is_3d.any()
+
+
+# Detectorv2's 68-point block
+
+
+@pytest.mark.parametrize("yaw", range(-60, 61, 20))
+@pytest.mark.parametrize("pitch", [-30, 0, 30])
+def test_detectorv2_block_is_recognised_and_its_jaw_respaced_and_set_back(
+    yaw, pitch, canonical_face, block_vertices
+):
+    turn = Rotation.from_euler("YX", [yaw, pitch], degrees=True)
+    block = (turn.apply(canonical_face)[block_vertices, :2] * 20 + 500).astype(np.float32)
+    for source in (block[None], table_of(block[None])):
+        read = read_landmarks(source)
+        assert read.is_3d.all()
+        points = read.points[0].numpy()
+        np.testing.assert_array_equal(points[17:], block[17:])
+        # As for a mesh, the jaw is set back in the head. The temples (points 0 and 16) move with
+        # it, and their middle to the nose goes with them.
+        share = np.array([1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0])
+        share = 0.45 * np.concatenate([share, share[7::-1]])[:, None]
+        nose = block[27]
+        back = (points[[0, 16]].mean(axis=0) - nose) / 1.45
+        points[:17] -= share * back
+        # Ear, chin (vertex 152) and ear stay; the chin becomes point 8.
+        np.testing.assert_allclose(points[[0, 8, 16]], block[[0, 10, 16]], atol=1e-3)
+        # Eight equal arcs a side; a straight step is at most the arc it spans.
+        for side, arc in ((points[:9], block[:11]), (points[8:17], block[10:17])):
+            step = np.linalg.norm(np.diff(arc, axis=0), axis=1).sum() / 8
+            straight = np.linalg.norm(np.diff(side, axis=0), axis=1)
+            assert straight.max() <= step * 1.0001
+            assert np.median(straight) > 0.98 * step
+
+
+def test_respaced_jaw_of_a_symmetric_face_is_symmetric(canonical_face, block_vertices):
+    block = (canonical_face[block_vertices, :2] * 20).astype(np.float32)
+    jaw = read_landmarks(block[None]).points[0, :17]
+    mirrored = jaw.flip(0) * torch.tensor([-1.0, 1.0])
+    eyes = np.linalg.norm(block[36] - block[45])
+    assert (jaw - mirrored).norm(dim=1).max() < 0.07 * eyes
+    before = block[:17] - block[16::-1] * [-1, 1]
+    assert np.linalg.norm(before, axis=1).max() > 0.2 * eyes  # what the table does to it
+
+
+def test_said_type_wins_over_a_recognised_block(canonical_face, block_vertices):
+    block = canonical_face[None, block_vertices, :2]
+    said = read_landmarks(block, "2d")
+    assert not said.is_3d.any()
+    assert torch.equal(said.points, read_landmarks(block).points)
+
+
+def test_blocks_and_other_rows_may_be_mixed(faces, canonical_face, block_vertices):
+    block = (canonical_face[None, block_vertices, :2] * 20 + 500).astype(np.float32)
+    missing = np.full_like(block, np.nan)
+    mixed = read_landmarks(np.concatenate([block, faces, missing, block]))
+    assert mixed.is_3d.tolist() == [True, *[False] * (COUNT + 1), True]
+    np.testing.assert_array_equal(mixed.points[1 : COUNT + 1], faces)
+    assert mixed.points[COUNT + 1].isnan().all()
+
+
+def test_real_detectorv2_blocks_are_recognised(shared_data):
+    with np.load(shared_data / "pyfeat_paths_dev.npz") as paths:
+        blocks, meshes = paths["landmarks_detectorv2_block"], paths["mesh_detectorv2"]
+    assert read_landmarks(blocks).is_3d.all()
+    assert read_landmarks(meshes).is_3d.all()
+
+
+def test_real_landmarks_are_never_mistaken_for_a_block(shared_data, feat_folder):
+    sources = []
+    for name, keys in {
+        "pyfeat_paths_dev.npz": ["landmarks_mobilefacenet"],
+        "aflw2000_dev.npz": ["landmarks", "landmarks_reannotated"],
+        "turned_faces_dev.npz": [
+            "landmarks_projected",
+            "landmarks_pfld",
+            "landmarks_mobilefacenet",
+        ],
+    }.items():
+        with np.load(shared_data / name) as data:
+            sources += [data[key] for key in keys]
+    for name in (
+        "pyfeat_pose_mlp_v2_dev.csv",
+        "video_single_face.csv",
+        "video_face_noface.csv",
+        "image_faces.csv",
+    ):
+        sources.append(pd.read_csv(shared_data / name))
+    for name in ("001.csv", "002.csv", "OpenFace_Test.csv"):
+        sources.append(pd.read_csv(feat_folder / "tests" / "data" / name))
+    for source in sources:
+        read = read_landmarks(source)
+        assert len(read.points) == len(source)
+        assert usable_rows(read.points).any()
+        assert not read.is_3d.any()
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(68, 2), (136,), (3, 68), (3, 68, 4), (3, 67, 2), (3, 5, 2), (3, 469, 3), (1, 1, 68, 2), ()],
+)
+def test_wrong_shape_is_repeated_and_the_right_ones_named(shape):
+    for source in (torch.zeros(shape), np.zeros(shape)):
+        with pytest.raises(LandmarkError) as caught:
+            read_landmarks(source)
+        message = str(caught.value)
+        assert str(list(shape)) in message
+        assert "[B, 68, 2]" in message
+        assert "[B, 478, 2|3]" in message
+        assert "[B, 136]" in message
+
+
+def test_single_face_is_told_to_add_an_axis():
+    with pytest.raises(ValueError, match=r"landmarks\[None\]"):
+        read_landmarks(torch.zeros(68, 2))
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        (torch.zeros(1, 68, 2, dtype=torch.bool), "torch.bool"),
+        (torch.zeros(1, 68, 2, dtype=torch.complex64), "torch.complex64"),
+        (np.zeros((1, 68, 2), bool), "bool"),
+        (np.zeros((1, 68, 2), complex), "complex128"),
+        (np.zeros((1, 68, 2), object), "object"),
+        (np.zeros((1, 68, 2), "U3"), "<U3"),
+        (np.zeros((1, 68, 2), "M8[s]"), "datetime64"),
+    ],
+)
+def test_points_that_are_not_real_numbers(source, named):
+    with pytest.raises(LandmarkError, match=f"real numbers.*{named}"):
+        read_landmarks(source)
+
+
+@pytest.mark.parametrize("source", [[[0, 0]] * 68, "landmarks.csv", None, 5, {"x_0": [1]}])
+def test_other_types_are_named(source):
+    expected = (
+        rf"tensor, a NumPy array or a pandas DataFrame, got builtins\.{type(source).__name__}"
+    )
+    with pytest.raises(LandmarkError, match=expected):
+        read_landmarks(source)
+
+
+@pytest.mark.parametrize("landmark_model", ["2D", "mesh", "", None, 3])
+def test_unknown_landmark_model(landmark_model, faces):
+    with pytest.raises(LandmarkError, match=f"'2d', '3d' or 'auto', got {landmark_model!r}"):
+        read_landmarks(faces, landmark_model)
+
+
+def test_table_without_landmarks_names_its_columns():
+    table = pd.DataFrame({"frame": [0], "AU01": [0.5]})
+    with pytest.raises(LandmarkError, match=r"no landmark columns.*'frame', 'AU01'.*x_0\.\.x_67"):
+        read_landmarks(table)
+    with pytest.raises(LandmarkError, match="0 columns are none"):
+        read_landmarks(pd.DataFrame())
+
+
+def test_table_with_part_of_the_landmarks_names_what_is_missing(faces, meshes):
+    with pytest.raises(LandmarkError, match=r"only part.*2 of the 136.*'x_3', 'y_60'"):
+        read_landmarks(table_of(faces).drop(columns=["x_3", "y_60"]))
+    with pytest.raises(LandmarkError, match=r"only part.*'x_454'"):
+        read_landmarks(table_of(meshes).drop(columns=["x_454"]))
+    with pytest.raises(LandmarkError, match=r"only part.*'mesh_y_152'"):
+        read_landmarks(table_of(meshes, "mesh_").drop(columns=["mesh_y_152"]))
+
+
+def test_landmark_columns_that_come_twice_are_named(faces):
+    table = table_of(faces)
+    twice = pd.concat([table, table[["x_5"]]], axis=1)
+    with pytest.raises(LandmarkError, match="more than once: 'x_5'"):
+        read_landmarks(twice)
+    with pytest.raises(LandmarkError, match="more than once: 'x_5'"):
+        read_landmarks(table.assign(**{" x_5": 0.0}))
+
+
+def test_text_among_the_numbers_is_found(faces):
+    table = table_of(faces).set_axis(list("abcdef")).astype({"y_7": object})
+    table.loc["b", "y_7"] = None  # an empty cell is no text
+    table.loc["d", "y_7"] = "n/a?"
+    with pytest.raises(LandmarkError, match=r"row 3 \(index 'd'\) of column 'y_7' holds 'n/a\?'"):
+        read_landmarks(table)
+
+
+@given(
+    arrays.arrays(
+        st.sampled_from([np.float32, np.float64, np.int8, np.bool_, np.complex64]),
+        st.lists(st.sampled_from([0, 1, 2, 3, 68, 136, 468, 478]), max_size=4).filter(
+            lambda shape: np.prod(shape, dtype=int) <= 3 * 68 * 68
+        ),
+        elements=st.just(0),
+    )
+)
+def test_an_array_is_read_whole_or_refused(array):
+    for source in (array, torch.from_numpy(array)):
+        try:
+            read = read_landmarks(source)
+        except LandmarkError:
+            continue
+        assert read.points.shape == (len(array), 68, 2)
+
+
+@given(st.sets(st.sampled_from(landmark_columns()), min_size=1, max_size=135))
+def test_a_table_with_any_part_of_the_landmarks_is_refused(present):
+    table = pd.DataFrame({name: [0.0] for name in present})
+    with pytest.raises(LandmarkError, match=f"{136 - len(present)} of the 136"):
+        read_landmarks(table)

@@ -1,0 +1,251 @@
+"""Rotations against SciPy, and the places where formulas usually fail."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from feat_pose_plugin.pose.rotations import (
+    euler_xyz_to_matrix,
+    geodesic_angle,
+    is_rotation,
+    matrix_to_euler_xyz,
+    matrix_to_quaternion,
+    matrix_to_rotvec,
+    mean_rotation,
+    quaternion_to_rotvec,
+    resample_by_arc_length,
+    rotvec_to_matrix,
+    rotvec_to_skew,
+)
+
+PRECISION = {torch.float32: 2e-6, torch.float64: 1e-14}
+DTYPES = pytest.mark.parametrize("dtype", list(PRECISION))
+
+directions = st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda axis: np.linalg.norm(axis) > 0.1)
+angles = st.one_of(
+    st.floats(0, np.pi),
+    st.floats(0, 12).map(lambda exponent: 10.0**-exponent),
+    st.floats(1, 12).map(lambda exponent: np.pi - 10.0**-exponent),
+)
+rotvecs = st.builds(
+    lambda axis, angle: angle * np.asarray(axis) / np.linalg.norm(axis), directions, angles
+)
+
+
+def random_rotations(count: int = 500) -> Rotation:
+    return Rotation.random(count, random_state=0)
+
+
+@given(rotvecs)
+def test_rotvec_to_matrix_is_scipys(rotvec):
+    matrix = rotvec_to_matrix(torch.from_numpy(rotvec))
+    np.testing.assert_allclose(matrix, Rotation.from_rotvec(rotvec).as_matrix(), atol=1e-14)
+
+
+@given(rotvecs)
+def test_rotvec_survives_the_matrix_near_zero_and_near_pi_too(rotvec):
+    matrix = rotvec_to_matrix(torch.from_numpy(rotvec))
+    back = matrix_to_rotvec(matrix)
+    assert geodesic_angle(rotvec_to_matrix(back), matrix) < 1e-14
+    assert back.norm() <= np.pi + 1e-14
+    if np.linalg.norm(rotvec) < np.pi - 1e-7:  # at pi both signs are the same turn
+        np.testing.assert_allclose(back, rotvec, atol=1e-7, rtol=0)
+
+
+@DTYPES
+@pytest.mark.parametrize("axis", [(1, 0, 0), (0, -1, 0), (0, 0, 1), (1, 1, 0), (1, -2, 3)])
+def test_half_turn(axis, dtype):
+    rotvec = torch.tensor(axis, dtype=dtype)
+    rotvec = torch.pi * rotvec / rotvec.norm()
+    back = matrix_to_rotvec(rotvec_to_matrix(rotvec))
+    assert min((back - rotvec).norm(), (back + rotvec).norm()) < PRECISION[dtype]
+
+
+def test_no_turn_is_exact():
+    zero = torch.zeros(3)
+    assert torch.equal(rotvec_to_matrix(zero), torch.eye(3))
+    assert torch.equal(matrix_to_rotvec(torch.eye(3)), zero)
+    assert torch.equal(matrix_to_euler_xyz(torch.eye(3)), zero)
+    assert geodesic_angle(torch.eye(3), torch.eye(3)) == 0
+
+
+@DTYPES
+def test_tiny_turns_keep_their_size(dtype):
+    rotvec = torch.tensor([[1e-6, 0, 0], [0, -1e-8, 0], [3e-14, 0, 4e-14]], dtype=dtype)
+    torch.testing.assert_close(
+        matrix_to_rotvec(rotvec_to_matrix(rotvec)), rotvec, rtol=1e-6, atol=0
+    )
+
+
+@DTYPES
+def test_every_representation_keeps_a_random_rotation_and_its_dtype(dtype):
+    matrix = torch.from_numpy(random_rotations().as_matrix()).to(dtype)
+    for there, back in (
+        (matrix_to_rotvec, rotvec_to_matrix),
+        (matrix_to_euler_xyz, euler_xyz_to_matrix),
+    ):
+        again = back(there(matrix))
+        assert again.dtype == dtype
+        assert (again - matrix).abs().max() < 5 * PRECISION[dtype]
+
+
+def test_quaternion_and_euler_are_scipys():
+    rotations = random_rotations()
+    matrix = torch.from_numpy(rotations.as_matrix())
+    quaternion = np.roll(rotations.as_quat(canonical=True), 1, axis=1)
+    np.testing.assert_allclose(matrix_to_quaternion(matrix), quaternion, atol=1e-14)
+    # SciPy's upper case is the intrinsic order, R = Rx Ry Rz.
+    np.testing.assert_allclose(matrix_to_euler_xyz(matrix), rotations.as_euler("XYZ"), atol=1e-13)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("short_of_lock", [1e-3, 1e-6, 1e-9, 1e-12, 0])
+@DTYPES
+def test_euler_angles_near_gimbal_lock_are_still_the_same_rotation(sign, short_of_lock, dtype):
+    angles = [0.4, sign * (torch.pi / 2 - short_of_lock), -0.3]
+    matrix = euler_xyz_to_matrix(torch.tensor(angles, dtype=dtype))
+    again = matrix_to_euler_xyz(matrix)
+    assert again[1].item() == pytest.approx(angles[1], abs=PRECISION[dtype])
+    # Below 1e-7 the first angle is 0, which turns by no more than that.
+    assert geodesic_angle(euler_xyz_to_matrix(again), matrix) < 2e-7 + PRECISION[dtype]
+
+
+def test_at_gimbal_lock_the_first_angle_is_0():
+    quarter = torch.tensor([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]], dtype=torch.float64)
+    roll = euler_xyz_to_matrix(torch.tensor([0, 0, 0.3], dtype=torch.float64))
+    expected = torch.tensor([0, torch.pi / 2, 0.3], dtype=torch.float64)
+    torch.testing.assert_close(matrix_to_euler_xyz(quarter @ roll), expected)
+
+
+def test_a_quaternion_of_any_length_and_sign_is_one_rotation():
+    rotations = random_rotations()
+    quaternion = np.roll(rotations.as_quat(), 1, axis=1)
+    lengths = np.geomspace(1e-30, 1e30, len(quaternion)) * (-1.0) ** np.arange(len(quaternion))
+    found = quaternion_to_rotvec(torch.from_numpy(lengths[:, None] * quaternion))
+    np.testing.assert_allclose(found, rotations.as_rotvec(), atol=1e-12)
+
+
+def test_what_only_turns_is_a_rotation():
+    matrix = torch.from_numpy(random_rotations(5).as_matrix())
+    assert is_rotation(matrix).all()
+    assert is_rotation(matrix + 1e-4).all()
+    nan = torch.full((3, 3), torch.nan, dtype=torch.float64)
+    for other in (-matrix, 1.1 * matrix, matrix + 0.1, 0 * matrix, nan):
+        assert not is_rotation(other).any()
+
+
+def test_skew_is_the_cross_product():
+    first, second = torch.randn(2, 7, 3, generator=torch.Generator().manual_seed(0)).unbind()
+    product = (rotvec_to_skew(first) @ second[..., None]).squeeze(-1)
+    torch.testing.assert_close(product, torch.linalg.cross(first, second))
+
+
+def test_a_quarter_turn_about_each_axis_by_hand():
+    quarter = rotvec_to_matrix(torch.eye(3) * torch.pi / 2)
+    x, y, z = torch.eye(3)
+    # Right-handed: about x, y goes to z; about y, z goes to x; about z, x goes to y.
+    for matrix, start, end in zip(quarter, (y, z, x), (z, x, y), strict=True):
+        torch.testing.assert_close(matrix @ start, end, atol=1e-6, rtol=0)
+
+
+@given(rotvecs, rotvecs)
+def test_geodesic_angle_is_scipys_and_symmetric(first, second):
+    matrices = [rotvec_to_matrix(torch.from_numpy(rotvec)) for rotvec in (first, second)]
+    angle = geodesic_angle(*matrices)
+    expected = (Rotation.from_rotvec(first).inv() * Rotation.from_rotvec(second)).magnitude()
+    assert abs(angle - expected) < 1e-7
+    assert abs(angle - geodesic_angle(*matrices[::-1])) < 1e-14
+
+
+@pytest.mark.parametrize("degrees", [1e-9, 1e-4, 1, 90, 179, 179.9999, 180])
+def test_geodesic_angle_does_not_fold_large_angles(degrees):
+    turn = rotvec_to_matrix(torch.tensor([0, np.deg2rad(degrees), 0]))
+    angle = geodesic_angle(torch.eye(3, dtype=torch.float64), turn).rad2deg().item()
+    assert angle == pytest.approx(degrees, rel=1e-6)
+
+
+def test_mean_rotation_is_scipys():
+    near = Rotation.from_rotvec(0.3 * random_rotations(50).as_rotvec())
+    mean = mean_rotation(torch.from_numpy(near.as_matrix()))
+    np.testing.assert_allclose(mean, near.mean().as_matrix(), atol=1e-12)
+
+
+def test_mean_of_opposed_rotations_is_a_rotation_and_no_reflection():
+    half_turns = rotvec_to_matrix(torch.eye(3, dtype=torch.float64) * torch.pi)
+    assert torch.det(mean_rotation(half_turns)).item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        rotvec_to_matrix,
+        lambda rotvec: matrix_to_rotvec(rotvec_to_matrix(rotvec)),
+        lambda rotvec: matrix_to_euler_xyz(rotvec_to_matrix(rotvec)),
+        lambda rotvec: matrix_to_quaternion(rotvec_to_matrix(rotvec)),
+        lambda rotvec: geodesic_angle(rotvec_to_matrix(rotvec), torch.eye(3)),
+        euler_xyz_to_matrix,
+    ],
+)
+def test_nan_stays_in_its_row(function):
+    good = torch.tensor([[0.1, 0.2, 0.3], [0.0, 0.0, 0.0], [torch.pi, 0.0, 0.0]])
+    with_nan = torch.cat([torch.full((1, 3), torch.nan), good])
+    result = function(with_nan)
+    assert result[0].isnan().any()
+    assert torch.equal(result[1:], function(good))
+
+
+@pytest.mark.parametrize("shape", [(3,), (0, 3), (2, 5, 3)])
+def test_leading_dimensions(shape):
+    rotvec = torch.rand(shape)
+    matrix = rotvec_to_matrix(rotvec)
+    assert matrix.shape == (*shape[:-1], 3, 3)
+    assert matrix_to_rotvec(matrix).shape == shape
+    assert matrix_to_euler_xyz(matrix).shape == shape
+    assert euler_xyz_to_matrix(rotvec).shape == matrix.shape
+    quaternion = matrix_to_quaternion(matrix)
+    assert quaternion.shape == (*shape[:-1], 4)
+    assert quaternion_to_rotvec(quaternion).shape == shape
+    assert is_rotation(matrix).shape == shape[:-1]
+    assert geodesic_angle(matrix, matrix).shape == shape[:-1]
+
+
+def test_resampled_points_lie_at_equal_arcs_of_a_corner():
+    # One to the right, then three down: arc length 4, a point every unit.
+    corner = torch.tensor([[[0.0, 0], [1, 0], [1, 3]]])
+    expected = torch.tensor([[[0.0, 0], [1, 0], [1, 1], [1, 2], [1, 3]]])
+    torch.testing.assert_close(resample_by_arc_length(corner, 5), expected)
+
+
+def test_resampling_is_numpys_interpolation_and_keeps_the_ends():
+    lines = torch.rand(20, 11, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    resampled = resample_by_arc_length(lines, 9)
+    assert torch.equal(resampled[:, 0], lines[:, 0])
+    torch.testing.assert_close(resampled[:, -1], lines[:, -1])
+    for line, found in zip(lines.numpy(), resampled.numpy(), strict=True):
+        arc = np.concatenate([[0], np.linalg.norm(np.diff(line, axis=0), axis=1).cumsum()])
+        wanted = np.linspace(0, arc[-1], 9)
+        expected = np.stack([np.interp(wanted, arc, line[:, axis]) for axis in (0, 1)], axis=1)
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_resampling_passes_over_vertices_that_coincide():
+    doubled = torch.tensor([[[0.0, 0], [0, 0], [2, 0], [2, 0], [4, 0]]])
+    expected = torch.tensor([[[0.0, 0], [1, 0], [2, 0], [3, 0], [4, 0]]])
+    torch.testing.assert_close(resample_by_arc_length(doubled, 5), expected)
+    nowhere = torch.full((1, 5, 2), 7.0)
+    torch.testing.assert_close(resample_by_arc_length(nowhere, 3), nowhere[:, :3])
+
+
+def test_resampling_keeps_nan_in_its_row():
+    lines = torch.rand(3, 11, 2)
+    expected = resample_by_arc_length(lines[1:], 9)
+    lines[0, 4] = torch.nan
+    resampled = resample_by_arc_length(lines, 9)
+    assert resampled[0].isnan().any()
+    assert torch.equal(resampled[1:], expected)
+    assert resample_by_arc_length(lines[:0], 9).shape == (0, 9, 2)

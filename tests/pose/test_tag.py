@@ -1,0 +1,158 @@
+"""A table says which convention its pose is in, and two are never mixed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, convert_pose, estimate_pose
+from feat_pose_plugin.cli.demo import find_demo_tables
+from feat_pose_plugin.errors import ConventionError
+from feat_pose_plugin.evaluation import read_reference
+from feat_pose_plugin.pose.conventions import INTER_OCULAR_UNITS
+from feat_pose_plugin.pose.estimate import PoseEstimator
+from feat_pose_plugin.pose.registry import get_pose_backend
+from feat_pose_plugin.pose.tag import PoseTag, read_tag, write_tag
+from feat_pose_plugin.show.plots import plot_time_lines
+from feat_pose_plugin.tables.pose_tables import estimate_table
+from feat_pose_plugin.training.distill import train_distill
+
+CLIP = find_demo_tables()[1]
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """Landmarks of real frames."""
+    return pd.read_csv(CLIP)
+
+
+@pytest.fixture(scope="module")
+def pose(table: pd.DataFrame) -> pd.DataFrame:
+    """Their pose in convention feat, tagged."""
+    return estimate_pose(table)
+
+
+def said(table: pd.DataFrame) -> str | None:
+    tag = read_tag(table.attrs)
+    return tag and tag.convention
+
+
+@pytest.mark.parametrize("convention", ["feat", "300w-lp", "openface"])
+def test_an_estimate_says_its_convention(table, convention):
+    assert said(estimate_pose(table, convention=convention)) == convention
+    assert said(convert_pose(estimate_pose(table), "feat", convention)) == convention
+
+
+def test_the_tag_goes_where_the_pose_goes(pose, tmp_path):
+    pose.to_parquet(tmp_path / "pose.parquet")
+    read = pd.read_parquet(tmp_path / "pose.parquet")
+    for kept in (pose.copy(), pose[pose["Pitch"] > 0], pose.rename(columns=str.lower), read):
+        assert said(kept) == "feat"
+    assert said(convert_pose(read, None, "img2pose")) == "img2pose"
+
+
+def test_a_parquet_file_says_it_and_a_csv_cannot(tmp_path):
+    estimator = PoseEstimator(backend=get_pose_backend("pose_mlp_synth"), convention="300w-lp")
+    for suffix, convention in ((".parquet", "300w-lp"), (".csv", None)):
+        target = tmp_path / f"out{suffix}"
+        estimate_table(CLIP, target, estimator)
+        read = pd.read_parquet(target) if suffix == ".parquet" else pd.read_csv(target)
+        assert said(read) == convention
+
+
+def test_a_new_estimate_replaces_the_tag_and_nothing_else(table, tmp_path):
+    source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    old = table.copy()
+    old.attrs |= {"study": "b7", "feat_pose": {"convention": "openface"}}
+    old.to_parquet(source)
+    estimate_table(source, target, PoseEstimator(backend=get_pose_backend("pose_mlp_synth")))
+    read = pd.read_parquet(target)
+    assert said(read) == "feat"
+    assert read.attrs["study"] == "b7"
+    assert pq.read_schema(target).metadata[b"pandas"] == pq.read_schema(source).metadata[b"pandas"]
+
+
+def test_a_conversion_keeps_other_attrs_and_leaves_the_source_alone(pose):
+    pose = pose.copy()
+    pose.attrs["study"] = "b7"
+    found = convert_pose(pose, "feat", "300w-lp")
+    assert found.attrs["study"] == "b7"
+    assert said(found) == "300w-lp"
+    assert said(pose) == "feat"
+
+
+def test_a_source_that_contradicts_the_tag_is_refused(pose):
+    with pytest.raises(ConventionError, match=r"'feat', as they say themselves, not in '300w-lp'"):
+        convert_pose(pose, "300w-lp", "img2pose")
+    untagged = pose.copy()
+    untagged.attrs.pop("feat_pose")
+    convert_pose(untagged, "300w-lp", "img2pose")
+
+
+def test_two_names_of_one_convention_do_not_contradict(table):
+    pose = estimate_pose(table, convention="feat-0.7")
+    pd.testing.assert_frame_equal(convert_pose(pose, "img2pose", "feat-0.7"), pose)
+
+
+def test_a_tag_of_a_later_version_is_read_as_far_as_it_is_known(pose):
+    pose = pose.copy()
+    pose.attrs["feat_pose"] |= {"handedness": "right"}
+    assert said(convert_pose(pose, None, "img2pose")) == "img2pose"
+    pose.attrs["feat_pose"] = {"convention": "feat-9"}
+    with pytest.raises(ConventionError, match="'feat-9'"):
+        convert_pose(pose, "feat", "img2pose")
+
+
+def test_the_unit_of_the_tag_is_the_unit_of_the_place():
+    pose = pd.DataFrame([[0.1, 0.2, 0.3, 100.0, 0, 0]], columns=FEAT_FACEPOSE_COLUMNS_6D)
+    write_tag(pose, PoseTag("feat", translation_unit="mm"))
+    assert convert_pose(pose, "feat", "openface")["pose_Tx"].item() == pytest.approx(100)
+    assert np.isnan(convert_pose(pose, "feat", "300w-lp")["X"].item())
+    units = convert_pose(pose, "feat", "300w-lp", inter_ocular_mm=50)
+    assert units["X"].item() == pytest.approx(2 * INTER_OCULAR_UNITS)
+    assert read_tag(units.attrs) == PoseTag("300w-lp")
+    same = convert_pose(pose, "feat", "feat", inter_ocular_mm=50)
+    assert same["X"].item() == pytest.approx(2 * INTER_OCULAR_UNITS)
+
+
+def test_pictures_go_by_the_tag_and_refuse_to_be_told_otherwise(pose):
+    other = convert_pose(pose, "feat", "300w-lp")
+    plots = plot_time_lines({"a": pose, "b": other}).axes
+    for ours, theirs in (plots[:2], plots[2:4], plots[4:]):
+        np.testing.assert_allclose(
+            theirs.lines[-1].get_ydata(), ours.lines[-1].get_ydata(), atol=1e-3
+        )
+    with pytest.raises(ConventionError, match=r"of b are in convention '300w-lp'"):
+        plot_time_lines({"a": pose, "b": other}, convention="feat")
+
+
+def tagged_table(table: pd.DataFrame, pose: pd.DataFrame, path: Path) -> Path:
+    """Landmarks and pose in one Parquet file."""
+    both = table.drop(columns=pose.columns, errors="ignore").join(pose).copy()
+    both["FaceScore"] = 0.99
+    both.attrs = pose.attrs
+    both.to_parquet(path)
+    return path
+
+
+def test_a_reference_in_another_convention_is_refused(table, pose, tmp_path):
+    path = tagged_table(table, pose, tmp_path / "known.parquet")
+    read_reference(path, convention="feat")
+    with pytest.raises(ConventionError, match=r"known.parquet are in convention 'feat'.*'300w-lp'"):
+        read_reference(path)
+
+
+def test_a_reference_beside_the_pose_columns_is_none_of_the_tags_business(table, pose, tmp_path):
+    known = table.copy().assign(rx=0.1, ry=0.2, rz=0.3)
+    path = tagged_table(known, pose, tmp_path / "known.parquet")
+    assert (read_reference(path, convention="img2pose").angles_deg[:, 0].rad2deg() > 0).all()
+
+
+def test_a_teacher_in_another_convention_is_refused(table, pose, tmp_path):
+    clip = tagged_table(table, pose, tmp_path / "clip.parquet")
+    with pytest.raises(ConventionError, match=r"clip.parquet are in convention 'feat'"):
+        train_distill([clip], tmp_path / "w.safetensors", convention="img2pose")

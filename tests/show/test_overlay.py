@@ -1,0 +1,378 @@
+"""Heads on pictures and videos: where they are, how they are turned, and what stays as it was."""
+
+from __future__ import annotations
+
+import struct
+import sys
+import wave
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from feat_pose_plugin import convert_pose, estimate_pose
+from feat_pose_plugin.cli import app
+from feat_pose_plugin.errors import ConventionError, FrameSizeError, PictureError, TableError
+from feat_pose_plugin.pose.landmarks import landmark_columns
+from feat_pose_plugin.pose.reference_face import load_reference_face
+from feat_pose_plugin.pose.rotations import rotvec_to_matrix
+from feat_pose_plugin.pose.tag import PoseTag, write_tag
+from feat_pose_plugin.show.overlay import BOX_COLUMNS, draw_poses, overlay_video
+from feat_pose_plugin.show.video import change_video, read_frames
+
+HEIGHT, WIDTH = 240, 320
+GREY = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
+COLOURS = {"x": (230, 38, 31), "y": (31, 174, 44), "z": (47, 123, 255)}
+NOSE_TIP = 30
+
+
+def a_face(
+    *, pitch: float = 0, yaw: float = 0, roll: float = 0, x: float = 0, y: float = 0, z: float = 5
+) -> pd.DataFrame:
+    """A row of pose (degrees in, feat out, in the axes of the camera) and of its landmarks."""
+    degrees = torch.tensor([-pitch, yaw, -roll])
+    face = load_reference_face("2d", torch.device("cpu"))
+    points = face @ rotvec_to_matrix(degrees.deg2rad()).T + torch.tensor([x, y, z])
+    pixels = (HEIGHT + WIDTH) * points[:, :2] / points[:, 2:] + torch.tensor([WIDTH, HEIGHT]) / 2
+    values = np.concatenate([np.deg2rad([pitch, roll, yaw]), pixels.T.flatten().numpy()])
+    table = pd.DataFrame(values[None], columns=["Pitch", "Roll", "Yaw", *landmark_columns()])
+    write_tag(table, PoseTag("feat", "camera"))
+    return table
+
+
+def drawn(table: pd.DataFrame, **options: str) -> np.ndarray:
+    return draw_poses(GREY, table, **options)
+
+
+def extent(picture: np.ndarray) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what is not grey."""
+    rows, columns = np.nonzero((picture != 128).any(axis=2))
+    return columns.min(), rows.min(), columns.max(), rows.max()
+
+
+def direction(picture: np.ndarray, axis: str, table: pd.DataFrame) -> np.ndarray:
+    """``[2]`` from the tip of the nose to the middle of an axis, pixels right and down."""
+    near = np.abs(picture.astype(int) - COLOURS[axis]).max(axis=2) < 12
+    rows, columns = np.nonzero(near)
+    tip = table[[f"x_{NOSE_TIP}", f"y_{NOSE_TIP}"]].to_numpy()[0]
+    return np.array([columns.mean(), rows.mean()]) - tip
+
+
+@pytest.mark.parametrize(
+    ("turn", "axis", "towards"),
+    [
+        ({"yaw": 30}, "z", (-1, 0)),  # the subject's right is the viewer's left
+        ({"yaw": -30}, "z", (1, 0)),
+        ({"pitch": 30}, "z", (0, -1)),
+        ({"pitch": -30}, "z", (0, 1)),
+        ({}, "x", (1, 0)),  # the subject's left is the viewer's right
+        ({}, "y", (0, -1)),
+        ({"roll": 90}, "y", (-1, 0)),  # the crown to the subject's right
+        ({"roll": -90}, "y", (1, 0)),
+    ],
+)
+def test_axes_point_where_the_face_points(turn, axis, towards):
+    table = a_face(**turn)
+    found = direction(drawn(table), axis, table)
+    assert np.linalg.norm(found) > 8
+    assert found / np.linalg.norm(found) == pytest.approx(towards, abs=0.2)
+
+
+def test_the_wireframe_lies_on_the_landmarks():
+    for turn in ({"yaw": 40, "x": 1.2}, {"pitch": -25, "roll": 30, "y": 0.7, "z": 8}):
+        table = a_face(**turn)
+        white = np.argwhere((drawn(table) > 240).all(axis=2))[:, ::-1]
+        points = table[landmark_columns()].to_numpy().reshape(2, 68).T
+        away = np.linalg.norm(points[:, None] - white, axis=2).min(axis=1)
+        assert np.median(away) < 1.5
+        assert np.quantile(away, 0.75) < 2.5  # the others are under the axes
+
+
+def test_axes_grow_with_the_face():
+    counts = [(drawn(a_face(z=z)) != 128).any(axis=2).sum() for z in (4, 8, 16)]
+    assert all(near > 2 * far for near, far in pairwise(counts))
+
+
+def test_a_rotation_along_the_line_of_sight_is_turned_into_the_cameras():
+    table = a_face(yaw=20, pitch=10, x=1.5)
+    landmarks = table[landmark_columns()]
+    pictures = []
+    for frame in ("camera", "line_of_sight"):
+        pose = estimate_pose(landmarks, frame_size=(HEIGHT, WIDTH), rotation_frame=frame)
+        both = landmarks.join(pose)
+        both.attrs = pose.attrs
+        pictures.append(drawn(both))
+    assert np.abs(pictures[0].astype(int) - pictures[1]).max() < 16
+    both.attrs = {}
+    np.testing.assert_array_equal(drawn(both), pictures[1])  # line of sight if nothing is said
+
+
+def test_other_conventions_are_drawn_the_same():
+    table = a_face(yaw=35, pitch=-10, roll=15)
+    expected = drawn(table)
+    degrees = convert_pose(table, "feat", "300w-lp")
+    assert np.abs(drawn(degrees).astype(int) - expected).max() < 4
+    degrees.attrs = {}
+    with pytest.raises(ConventionError, match="Are they degrees"):
+        drawn(degrees)
+    drawn(degrees, convention="300w-lp")
+
+
+def test_boxes_and_places_stand_in_for_landmarks():
+    table = a_face(yaw=20, x=-0.8, y=0.3, z=6)
+    pose = table[["Pitch", "Roll", "Yaw"]]
+    expected = extent(drawn(table))
+    placed = pose.assign(X=-0.8, Y=0.3, Z=6.0)
+    assert extent(drawn(placed)) == pytest.approx(expected, abs=1)
+    x, y = table[landmark_columns()].to_numpy().reshape(2, 68)
+    width, height = np.ptp(x), np.ptp(y)
+    hairline = y.min() - 0.3 * height
+    boxed = pose.assign(
+        **dict(zip(BOX_COLUMNS, [x.min(), hairline, width, y.max() - hairline], strict=True))
+    )
+    boxed.attrs = {}
+    assert extent(drawn(boxed)) == pytest.approx(expected, abs=0.12 * width)
+    millimetres = placed.copy()
+    write_tag(millimetres, PoseTag("feat", "camera", "mm"))
+    for nowhere in (pose, millimetres):
+        with pytest.raises(PictureError, match="nothing in the table says where the heads are"):
+            drawn(nowhere)
+
+
+def test_rows_without_a_pose_are_not_drawn_and_the_picture_stays():
+    faces = pd.concat([a_face(x=-1.2), a_face(x=1.2), a_face()], ignore_index=True)
+    faces.loc[1, ["Pitch", "Roll", "Yaw"]] = np.nan
+    faces.loc[2, "x_5"] = np.nan
+    before = GREY.copy()
+    picture = drawn(faces)
+    np.testing.assert_array_equal(GREY, before)
+    np.testing.assert_array_equal(picture, drawn(a_face(x=-1.2)))
+    nothing = drawn(faces[1:])
+    np.testing.assert_array_equal(nothing, GREY)
+    assert nothing is not GREY
+    np.testing.assert_array_equal(drawn(faces[:0]), GREY)
+
+
+def test_a_head_may_lie_outside_the_picture():
+    np.testing.assert_array_equal(drawn(a_face(x=40)), GREY)
+    left, _, right, _ = extent(drawn(a_face(x=1.4)))
+    assert left > WIDTH / 2
+    assert right == WIDTH - 1
+
+
+def test_the_nearer_head_covers_the_farther():
+    near, far = a_face(z=4), a_face(z=8)
+    for order in ((near, far), (far, near)):
+        both = pd.concat(order, ignore_index=True)
+        both.attrs = near.attrs
+        alone = drawn(near)
+        covers = (alone != 128).any(axis=2)
+        same = (drawn(both)[covers] == alone[covers]).all(axis=1)
+        assert same.mean() > 0.95  # but for the soft edge of lines
+
+
+@pytest.mark.parametrize(
+    "image", [GREY / 255, GREY[..., 0], np.zeros((4, 4, 4), np.uint8), GREY[:0], "photo.jpg"]
+)
+def test_what_is_no_picture_is_refused(image):
+    with pytest.raises(PictureError, match=r"uint8 array \[H, W, 3\], RGB, got"):
+        draw_poses(image, a_face())
+
+
+def test_a_table_about_frames_of_another_size_is_refused():
+    table = a_face().assign(FrameHeight=480, FrameWidth=640)
+    with pytest.raises(FrameSizeError, match="height 480 and width 640, and this one has 240"):
+        drawn(table)
+    drawn(table.assign(FrameHeight=HEIGHT, FrameWidth=np.nan))
+
+
+def test_five_heads_of_a_photograph_are_drawn_in_their_boxes(shared_data, feat_folder, tmp_path):
+    table = pd.read_csv(shared_data / "image_faces.csv")
+    pose = estimate_pose(table)
+    both = table.join(pose)
+    both.attrs = pose.attrs
+    both.to_parquet(tmp_path / "faces.parquet")
+    source, out = feat_folder / "tests" / "data" / "multi_face.jpg", tmp_path / "five.png"
+    result = feat_pose("overlay", source, tmp_path / "faces.parquet", "-o", out)
+    assert result.exit_code == 0, result.output
+    before, after = (np.asarray(Image.open(path).convert("RGB")) for path in (source, out))
+    changed = (before != after).any(axis=2)
+    boxes = table[table["input"] == "multi_face.jpg"]
+    assert len(boxes) == 5
+    for box in boxes.itertuples():
+        inside = changed[int(box.y1) : int(box.y2), int(box.x1) : int(box.x2)]
+        assert 0.03 < inside.mean() < 0.3
+        margin = int(0.25 * (box.x2 - box.x1))  # the end of the red axis
+        changed[int(box.y1) : int(box.y2) + margin, int(box.x1) - margin : int(box.x2) + margin] = (
+            False
+        )
+    assert not changed.any()
+
+
+def feat_pose(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def make_video(path: Path, times: list[int], size: tuple[int, int] = (HEIGHT, WIDTH)) -> Path:
+    """A clip with a frame at each of these times (in 1/600 s), each of its own grey."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4" if size[0] % 2 else "libx264", rate=30)
+        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 600)
+        for number, time in enumerate(times):
+            picture = np.full((*size, 3), 60 + 4 * number % 150, np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 600)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def times_of(path: Path) -> list[Fraction]:
+    with av.open(str(path)) as container:
+        return [frame.pts * frame.time_base for frame in container.decode(video=0)]
+
+
+def has_head(frames: list[np.ndarray]) -> list[bool]:
+    """Which frames are not of one grey."""
+    return [bool(frame.std() > 5) for frame in frames]
+
+
+def clip_table(frames: list[int]) -> pd.DataFrame:
+    table = pd.concat([a_face(yaw=number) for number in frames], ignore_index=True)
+    table["frame"] = frames
+    return table
+
+
+@pytest.mark.parametrize("clip", ["single_face.mp4", "face_noface.mov"])
+def test_an_overlay_has_the_frames_of_its_video(clip, shared_data, feat_folder, tmp_path):
+    source, out = feat_folder / "tests" / "data" / clip, tmp_path / "out.mp4"
+    table = pd.read_csv(shared_data / f"video_{clip.partition('.')[0]}.csv")
+    pose = estimate_pose(table)
+    table.join(pose).to_csv(tmp_path / "clip.csv", index=False)
+    result = feat_pose("overlay", source, tmp_path / "clip.csv", "-o", out)
+    assert result.stdout == f"wrote {out}: {len(table)} frames\n"
+    assert result.stderr == ""
+    with av.open(str(source)) as before, av.open(str(out)) as after:
+        (old, *_), (new, *others) = before.streams.video, after.streams
+        assert others == []
+        assert (new.width, new.height) == (old.width, old.height)
+        assert new.frames == old.frames == len(table)
+        # The last frame of the source may be shown a little longer.
+        assert float(new.average_rate) == pytest.approx(float(old.average_rate), rel=0.01)
+        assert new.codec_context.name == "h264"
+        assert new.codec_context.pix_fmt == "yuv420p"
+    assert times_of(out) == times_of(source)
+    pairs = zip(read_frames(source), read_frames(out), strict=True)
+    for (before_, after_), face in zip(pairs, pose["Pitch"].notna(), strict=True):
+        off = np.abs(before_[::3, ::3].astype(int) - after_[::3, ::3])
+        assert np.median(off) <= 2  # up to encoding
+        assert ((off > 60).any(axis=2).mean() > 0.002) == face
+
+
+def test_times_are_kept_and_odd_sides_grow_by_a_pixel(tmp_path):
+    source = make_video(tmp_path / "odd.mp4", [0, 20, 60, 61, 200], size=(61, 83))
+    out = tmp_path / "out.mkv"
+    assert change_video(source, out, lambda frames: frames) == 5
+    shown = [float(time) for time in times_of(out)]
+    assert shown == pytest.approx([float(time) for time in times_of(source)], abs=1e-3)
+    before, after = list(read_frames(source)), list(read_frames(out))
+    assert before[0].shape == (61, 83, 3)
+    assert after[0].shape == (62, 84, 3)
+    np.testing.assert_allclose(after[4][:61, :83], before[4].astype(int), atol=8)
+    np.testing.assert_allclose(after[4][61, 83], before[4][60, 82].astype(int), atol=8)
+
+
+def test_a_row_is_drawn_on_its_frame_and_skipped_frames_keep_it(tmp_path):
+    source = make_video(tmp_path / "clip.mp4", [*range(0, 240, 20)])
+    out = tmp_path / "out.mp4"
+    for frames, heads in (
+        ([2, 3, 4, 9], [2, 3, 4, 9]),  # no frame was skipped, there was no face
+        ([0, 3, 6], [*range(9)]),  # skip_frames=3: up to the next, and no longer
+        ([9, 3, 6], [*range(3, 12)]),
+    ):
+        overlay_video(source, clip_table(frames), out)
+        assert np.flatnonzero(has_head(list(read_frames(out)))).tolist() == heads
+    rows = clip_table([0, 1, 2]).drop(columns="frame")
+    rows.loc[1, "Yaw"] = np.nan
+    overlay_video(source, rows, out)
+    assert np.flatnonzero(has_head(list(read_frames(out)))).tolist() == [0, 2]
+
+
+def test_of_a_table_about_several_videos_its_own_rows_are_drawn(tmp_path):
+    source = make_video(tmp_path / "b.mp4", [0, 20, 40])
+    table = clip_table([0, 2, 7])
+    table["input"] = ["study/a.mp4", "study/b.mp4", "study/a.mp4"]
+    out = tmp_path / "out.mp4"
+    overlay_video(source, table, out)
+    assert has_head(list(read_frames(out))) == [False, False, True]
+    with pytest.raises(PictureError, match=r"about a\.mp4, b\.mp4, not about c\.mp4"):
+        overlay_video(tmp_path / "c.mp4", table, out)
+
+
+def test_a_video_that_lies_is_turned_upright(tmp_path):
+    source = tmp_path / "lying.mp4"
+    data = make_video(source, [0, 20]).read_bytes()
+    for turn, matrix in ((-1, (0, 1, -1, 0)), (2, (-1, 0, 0, -1)), (1, (0, -1, 1, 0))):
+        a, b, c, d = (65536 * number for number in matrix)
+        at = data.index(b"tkhd") + 8 + 20 + 16  # ISO/IEC 14496-12, 8.3.2
+        lying = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+        source.write_bytes(data[:at] + lying + data[at + 36 :])
+        upright = np.rot90(GREY, turn).shape
+        assert [frame.shape for frame in read_frames(source)] == [upright] * 2
+    change_video(source, tmp_path / "out.mp4", lambda frames: frames)
+    assert [frame.shape for frame in read_frames(tmp_path / "out.mp4")] == [upright] * 2
+
+
+def test_the_table_of_another_video_is_refused_and_nothing_is_written(tmp_path):
+    # Long enough for the encoder to have written some of it.
+    source = make_video(tmp_path / "clip.mp4", [*range(0, 3000, 20)])
+    (tmp_path / "out.mp4").write_text("precious")
+    with pytest.raises(PictureError, match=r"a frame 150, counted from 0.* has only 150 frames"):
+        overlay_video(source, clip_table([0, 150]), tmp_path / "out.mp4")
+    table = clip_table([0]).drop(columns="Yaw")
+    with pytest.raises(ConventionError, match="no pose"):
+        overlay_video(source, table, tmp_path / "out.mp4")
+    assert (tmp_path / "out.mp4").read_text() == "precious"
+    assert len([*tmp_path.iterdir()]) == 2
+
+
+def test_what_is_no_video_is_refused(tmp_path):
+    video = make_video(tmp_path / "clip.mp4", [0, 20, 40])
+    table = tmp_path / "clip.csv"
+    clip_table([0]).to_csv(table, index=False)
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(1600))
+    (tmp_path / "cut.mp4").write_bytes(video.read_bytes()[:200])
+    (tmp_path / "text.jpg").write_text("no picture")
+    out = tmp_path / "out.mp4"
+    for source, target, message in (
+        (table, out, "cannot be read as a video: Invalid data"),
+        (tmp_path / "cut.mp4", out, "cannot be read as a video"),
+        (tmp_path / "sound.wav", out, "sound.wav has no video stream"),
+        (tmp_path / "no.mp4", out, "no.mp4 cannot be read as a video: No such file"),
+        (video, tmp_path / "out.avi", "must end in .mp4"),
+        (video, video, "is the input itself"),
+        (tmp_path / "text.jpg", tmp_path / "out.png", "text.jpg cannot be read as a picture"),
+        (tmp_path / "text.jpg", out, "a picture cannot be written as"),
+    ):
+        result = feat_pose("overlay", source, table, "-o", target)
+        assert result.exit_code == 2, result.output
+        assert message in result.stderr
+    assert not out.exists()
+    with pytest.raises(TableError, match="could not be written"):
+        overlay_video(video, clip_table([0]), tmp_path / "no" / "out.mp4")
+
+
+def test_without_pyav_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(PictureError, match=r'pip install "feat-pose-plugin\[video\]"'):
+        change_video(tmp_path / "a.mp4", tmp_path / "b.mp4", lambda frames: frames)
