@@ -68,7 +68,7 @@ def export(
     if not force:
         refuse_existing([(None, output)])
     kind = cast("LandmarkKind", landmark_model)  # checked by what reads it
-    export_onnx(output, pose_model=model, landmark_model=kind, convention=convention)
+    export_onnx(output, pose_model=model, landmark_kind=kind, convention=convention)
     typer.echo(f"wrote {output}")
 
 

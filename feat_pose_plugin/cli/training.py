@@ -39,7 +39,7 @@ def synth(
         typer.Option(metavar="PATH", help="ICT-FaceKit: an NPZ file, or a checkout of it."),
     ],
     output: _Weights,
-    landmark_model: Annotated[str, typer.Option(help="2d or 3d.")],
+    landmark_kind: Annotated[str, typer.Option(help="2d or 3d.")],
     hidden: _Hidden = None,
     faces: Annotated[
         int | None, typer.Option(min=1, help="How many faces to train on.", show_default=False)
@@ -63,7 +63,7 @@ def synth(
     error = train_synth(
         read_face_model(face_model),
         output,
-        cast("LandmarkKind", landmark_model),  # checked by what reads it
+        cast("LandmarkKind", landmark_kind),  # checked by what reads it
         settings=settings,
         seed=seed,
         progress=True,

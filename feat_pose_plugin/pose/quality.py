@@ -16,8 +16,8 @@ from torch import Tensor
 from feat_pose_plugin.pose.landmarks import (
     LANDMARKS,
     OUTER_EYE_CORNERS,
-    Landmarks,
     LandmarkKind,
+    Landmarks,
     outer_eye_distance,
 )
 from feat_pose_plugin.pose.reference_face import load_reference_face

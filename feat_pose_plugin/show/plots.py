@@ -3,8 +3,8 @@
 A table is anything with pose columns: what :func:`~feat_pose_plugin.estimate_pose` returns, a
 table read from a file, a Fex straight from a detector. Its convention is what its tag says
 (:mod:`feat_pose_plugin.pose.tag`); where it has none, what the caller says; and where the caller
-says nothing, ``feat``, which is what this package and every detector of py-feat 2 write. All is drawn in
-``feat``, in degrees; other conventions are converted.
+says nothing, ``feat``, which is what this package and every detector of py-feat 2 write. All is
+drawn in ``feat``, in degrees; other conventions are converted.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Told(PoseBackend):
         usable = landmarks.isfinite().flatten(1).all(dim=1)
         face = (landmarks[usable].mean(dim=(1,))[:, 0] / 1000).round().long()
         pose[usable, :3] = self.rotvec[face]
-        self.seen |= dict.fromkeys(face.tolist(), (frame_size, landmark_model))
+        self.seen |= dict.fromkeys(face.tolist(), (frame_size, landmark_kind))
         return pose
 
 
