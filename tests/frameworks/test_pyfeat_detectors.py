@@ -33,7 +33,6 @@ from feat_pose_plugin import (
     MPDetector,
     PoseBackend,
     Provenance,
-    detectors,
     estimate_pose,
     get_pose_backend,
     register_pose_backend,
@@ -45,6 +44,7 @@ from feat_pose_plugin.errors import (
     UnknownBackendError,
     WeightsNotFoundError,
 )
+from feat_pose_plugin.frameworks import pyfeat_detectors as detectors
 from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.testing import FRAME_SIZE, project_face
 

@@ -18,7 +18,6 @@ from feat_pose_plugin import (
     estimate_pose,
     get_pose_backend,
     register_pose_backend,
-    registry,
 )
 from feat_pose_plugin.errors import (
     BackendError,
@@ -26,6 +25,7 @@ from feat_pose_plugin.errors import (
     UnknownBackendError,
     WeightsError,
 )
+from feat_pose_plugin.pose import registry
 
 BUILT_IN = ("img2pose", "pose_mlp", "pose_mlp_synth", "pose_mlp_v2")
 

@@ -19,17 +19,16 @@ from hypothesis import strategies as st
 
 from feat_pose_plugin import (
     FEAT_FACEPOSE_COLUMNS_6D,
-    csv_text,
     estimate_pose,
     get_pose_backend,
-    pose_tables,
-    tables,
 )
 from feat_pose_plugin.cli.demo import find_demo_tables
 from feat_pose_plugin.errors import LandmarkError, TableError
 from feat_pose_plugin.pose.backend import FrameSize
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.pose.landmarks import landmark_columns
+from feat_pose_plugin.tables import csv_text, pose_tables
+from feat_pose_plugin.tables import stream as tables
 from feat_pose_plugin.tables.stream import stream_table, write_table
 
 POSE = FEAT_FACEPOSE_COLUMNS_6D

@@ -317,7 +317,9 @@ def test_a_killed_run_goes_on_to_the_same_file(face, tmp_path):
         "from pathlib import Path; import test_training as t;"
         "t.train(t.read_face_model(t.MODEL), Path(sys.argv[2]))"
     )
-    run = subprocess.Popen([sys.executable, "-c", code, str(ROOT / "tests"), str(killed)])
+    run = subprocess.Popen(
+        [sys.executable, "-c", code, str(ROOT / "tests" / "training"), str(killed)]
+    )
     state = killed.with_suffix(".training")
     deadline = time.monotonic() + 60
     while not state.exists() and time.monotonic() < deadline:
