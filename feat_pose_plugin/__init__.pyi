@@ -1,4 +1,5 @@
 from .errors import FeatPoseError as FeatPoseError
+from .errors import PoseWarning as PoseWarning
 from .frameworks.old_scripts import Detector as Detector
 from .frameworks.pyfeat_detectors import Detectorv1 as Detectorv1
 from .frameworks.pyfeat_detectors import Detectorv2 as Detectorv2

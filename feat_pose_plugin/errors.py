@@ -18,8 +18,11 @@
     ├── PictureError       (ValueError)         a picture or video that cannot be drawn on
     ├── TableError         (OSError)            a table that cannot be read, or an output that
     │                                           cannot be written
+    ├── MotionError        (ValueError)         a table that is no movement over time
     ├── ExportError        (RuntimeError)       a graph that cannot be made
     └── WorkerError        (RuntimeError)       processes or a cluster that did not do the work
+
+:class:`PoseWarning` is for what can be read and is almost surely a mistake.
 
 Each message repeats what was passed and says what to do. The built-in bases are there so that
 callers who know nothing of this package still catch what they would expect.
@@ -95,9 +98,17 @@ class TableError(FeatPoseError, OSError):
     system_errno: int | None = None
 
 
+class MotionError(FeatPoseError, ValueError):
+    """A table does not say who moved when, or an option of its movement cannot be."""
+
+
 class ExportError(FeatPoseError, RuntimeError):
     """A network cannot be made a graph, or the graph does not answer as the network does."""
 
 
 class WorkerError(FeatPoseError, RuntimeError):
     """Processes or a cluster cannot be had, or died at their work."""
+
+
+class PoseWarning(UserWarning):
+    """Input that is read, and is almost surely a mistake. The message says what it looks like."""
