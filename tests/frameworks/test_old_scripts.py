@@ -27,10 +27,10 @@ from feat_pose_plugin import (
     PoseBackend,
     Provenance,
     available_pose_backends,
-    registry,
-    successors,
 )
 from feat_pose_plugin.errors import DetectorError, WeightsNotFoundError
+from feat_pose_plugin.frameworks import successors
+from feat_pose_plugin.pose import registry
 
 MODELS = ("face_model", "landmark_model", "au_model", "emotion_model", "identity_model")
 

@@ -36,7 +36,6 @@ from feat_pose_plugin import (
     estimate_pose,
     get_pose_backend,
     register_pose_backend,
-    registry,
 )
 from feat_pose_plugin.errors import (
     BackendError,
@@ -45,6 +44,7 @@ from feat_pose_plugin.errors import (
     WeightsNotFoundError,
 )
 from feat_pose_plugin.frameworks import pyfeat_detectors as detectors
+from feat_pose_plugin.pose import registry
 from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.testing import FRAME_SIZE, project_face
 
@@ -519,7 +519,7 @@ class Fixed(PoseBackend):
         self.asked: list[tuple[int, object, str]] = []
 
     def estimate(self, landmarks, *, frame_size=None, landmark_kind="2d"):
-        self.asked.append((len(landmarks), frame_size, landmark_model))
+        self.asked.append((len(landmarks), frame_size, landmark_kind))
         pose = torch.tensor([0.1, 0.2, 0.3, 1, 2, 3]).repeat(len(landmarks), 1)
         pose[landmarks.isnan().any(dim=(1, 2))] = torch.nan
         return pose
