@@ -1,0 +1,66 @@
+"""Angular velocity of the head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from feat_pose_plugin.errors import MotionError
+from feat_pose_plugin.motion.local_fit import fit_locally, half_window
+from feat_pose_plugin.motion.series import read_series, require_rate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HEAD_AXES = {"PitchVelocity": (0, -1), "RollVelocity": (2, -1), "YawVelocity": (1, 1)}
+"""Of each part of the velocity, which of the head's axes it is about, and its sign."""
+
+
+def angular_velocity(
+    table: pd.DataFrame,
+    *,
+    fps: float,
+    seconds: float = 0.2,
+    by: str | Sequence[str] | None = None,
+    convention: str | None = None,
+    use_flagged: bool = False,
+) -> pd.DataFrame:
+    """How fast each head turns, and about which of its own axes.
+
+    The velocity is the rate of change of the rotation, not of its angles: it is the same in every
+    convention. It is the slope of the parabola that :func:`smooth_pose` fits.
+
+    Args:
+        table: As in :func:`smooth_pose`.
+        fps: Frames per second of the video.
+        seconds: Length of the window of smoothing; 0 for the difference of the frames before and
+            after.
+        by: As in :func:`smooth_pose`.
+        convention: As in :func:`smooth_pose`.
+        use_flagged: As in :func:`smooth_pose`.
+
+    Returns:
+        Columns ``AngularSpeed``, ``PitchVelocity``, ``RollVelocity``, ``YawVelocity`` in degrees
+        per second, with the index of the table. The three are the parts of the velocity about the
+        head's own axes, with the signs of ``feat``: + pitch turns the face up, + yaw to the
+        subject's right, + roll tilts the head towards the subject's right shoulder. NaN where a row
+        has no pose, or no neighbour within the window.
+
+    Raises:
+        MotionError: As :func:`smooth_pose`.
+        ConventionError: As :func:`smooth_pose`.
+    """
+    import pandas as pd
+
+    require_rate(fps)
+    if not (isinstance(seconds, int | float) and 0 <= seconds < np.inf):
+        raise MotionError(f"seconds must be a length in seconds, got {seconds!r}.")
+    series, _ = read_series(table, by=by, convention=convention, use_flagged=use_flagged)
+    fit = fit_locally(series, half_window(seconds, fps))
+    found = np.full((len(table), 3), np.nan)
+    found[series.rows] = np.rad2deg(fit.velocity) * fps
+    parts = {name: sign * found[:, axis] for name, (axis, sign) in HEAD_AXES.items()}
+    speed = np.linalg.norm(found, axis=1)
+    return pd.DataFrame({"AngularSpeed": speed, **parts}, index=table.index)

@@ -1,0 +1,260 @@
+"""Movement over time, on motion that is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from feat_pose_plugin import convert_pose
+from feat_pose_plugin.errors import ConventionError, MotionError
+from feat_pose_plugin.motion import angular_velocity, relative_pose, smooth_pose, summarise_motion
+from feat_pose_plugin.motion.neutral import geodesic_median
+from feat_pose_plugin.pose.tag import read_tag
+
+ANGLES = ["Pitch", "Roll", "Yaw"]
+POSE = [*ANGLES, "X", "Y", "Z"]
+FPS = 30
+
+
+def pose_table(turn: Rotation, convention: str = "feat", **columns: object) -> pd.DataFrame:
+    """A table of one person, a row for each frame."""
+    angles = convert_pose(turn.as_matrix(), "matrix", convention)
+    table = pd.DataFrame(angles, columns=ANGLES).assign(X=0.0, Y=0.0, Z=50.0)
+    table.insert(0, "frame", np.arange(len(table)))
+    return table.assign(**columns)
+
+
+def turns_of(table: pd.DataFrame, convention: str = "feat") -> Rotation:
+    return Rotation.from_matrix(convert_pose(table[ANGLES].to_numpy(), convention, "matrix"))
+
+
+def degrees_between(one: Rotation, other: Rotation) -> np.ndarray:
+    return np.rad2deg((one.inv() * other).magnitude())
+
+
+def nods(frames: int = 1200) -> Rotation:
+    """Sines of 60, 15 and 8 degrees about the head's y, x and z."""
+    time = np.arange(frames) / FPS
+    sines = [
+        size * np.sin(2 * np.pi * rate * time) for size, rate in ((8, 0.7), (60, 0.3), (15, 0.5))
+    ]
+    return Rotation.from_euler("zyx", np.stack(sines, axis=1), degrees=True)
+
+
+def with_noise(turn: Rotation, deg: float, seed: int = 0) -> Rotation:
+    noise = np.random.default_rng(seed).normal(0, np.deg2rad(deg), (len(turn), 3))
+    return turn * Rotation.from_rotvec(noise)
+
+
+def test_smoothing_nearly_halves_noise_and_keeps_the_peaks():
+    true = nods()
+    noisy = with_noise(true, 1.5)
+    before = degrees_between(true, noisy)
+    after = degrees_between(true, turns_of(smooth_pose(pose_table(noisy), fps=FPS)))
+    assert np.sqrt((after**2).mean()) < 0.62 * np.sqrt((before**2).mean())
+    clean = turns_of(smooth_pose(pose_table(true), fps=FPS)).as_euler("zyx", degrees=True)
+    peaks = true.as_euler("zyx", degrees=True)
+    assert np.abs(clean).max(axis=0) == pytest.approx(np.abs(peaks).max(axis=0), rel=0.02)
+
+
+def test_smoothing_has_no_delay():
+    """A movement and the same movement run backwards are smoothed alike."""
+    noisy = with_noise(nods(200), 2)
+    forth = turns_of(smooth_pose(pose_table(noisy), fps=FPS))
+    back = turns_of(smooth_pose(pose_table(noisy[::-1]), fps=FPS))
+    assert degrees_between(forth, back[::-1]).max() < 1e-4
+
+
+def test_short_gaps_are_bridged_and_marked_and_long_ones_stay_empty():
+    true = nods(300)
+    table = pose_table(true)
+    table.loc[50:54, POSE] = np.nan
+    table.loc[100:130, POSE] = np.nan
+    smooth = smooth_pose(table, fps=FPS, longest_gap=0.2)
+    assert np.flatnonzero(smooth["PoseBridged"]).tolist() == [50, 51, 52, 53, 54]
+    assert np.flatnonzero(smooth["Pitch"].isna()).tolist() == [*range(100, 131)]
+    assert degrees_between(true[50:55], turns_of(smooth[50:55])).max() < 1.5
+    assert smooth["Z"][52] == pytest.approx(50)
+    assert smooth_pose(table, fps=FPS, longest_gap=0.1)["PoseBridged"].sum() == 0
+
+
+def test_frames_that_are_not_in_the_table_are_a_gap_too():
+    true = nods(60)
+    whole = pose_table(true)
+    without = whole.drop(index=range(20, 40))
+    smooth = smooth_pose(without, fps=FPS)
+    alone = smooth_pose(whole[:20], fps=FPS)
+    pd.testing.assert_frame_equal(smooth[:20], alone)
+
+
+def test_a_tilt_through_180_degrees_is_followed():
+    tilt = Rotation.from_rotvec(np.deg2rad(np.linspace(160, 200, 60))[:, None] * [0, 0, 1])
+    smooth = turns_of(smooth_pose(pose_table(with_noise(tilt, 0.5)), fps=FPS))
+    assert degrees_between(tilt, smooth).max() < 2
+
+
+def test_translation_is_smoothed_and_rows_weigh_by_their_error():
+    table = pose_table(Rotation.from_rotvec(np.zeros((9, 3))), PoseError=2.0)
+    table.loc[4, "X"] = 9.0
+    evenly = smooth_pose(table, fps=FPS)["X"][4]
+    assert evenly == pytest.approx(9 * 7 / 21)  # Savitzky and Golay's middle weight of 7 points
+    table.loc[4, "PoseError"] = 20.0
+    assert 0 < smooth_pose(table, fps=FPS)["X"][4] < 0.1 * evenly
+
+
+def test_flagged_rows_are_gaps_unless_they_are_wanted():
+    table = pose_table(nods(40), PoseFlags="")
+    table.loc[10, ["Pitch", "PoseFlags"]] = 1.5, "residual"
+    smooth = smooth_pose(table, fps=FPS)
+    assert smooth["PoseBridged"][10]
+    assert degrees_between(nods(40), turns_of(smooth)).max() < 0.5
+    believed = turns_of(smooth_pose(table, fps=FPS, use_flagged=True))
+    assert degrees_between(nods(40), believed)[10] > 20
+
+
+def test_persons_and_files_are_kept_apart():
+    one, other = nods(50), with_noise(nods(50), 20)
+    alone = smooth_pose(pose_table(one, Identity="a"), fps=FPS)
+    both = pd.concat([pose_table(one, Identity="a"), pose_table(other, Identity="b")])
+    both = both.sort_values("frame", kind="stable").reset_index(drop=True)
+    apart = smooth_pose(both, fps=FPS)
+    mine = apart[apart["Identity"] == "a"].reset_index(drop=True)
+    assert degrees_between(turns_of(alone), turns_of(mine)).max() < 1e-4
+    named = smooth_pose(both.rename(columns={"Identity": "who"}), fps=FPS, by="who")
+    assert named["Yaw"].tolist() == apart["Yaw"].tolist()
+    with pytest.raises(MotionError, match="frame 0 has two rows of one person"):
+        smooth_pose(both.drop(columns="Identity"), fps=FPS)
+    with pytest.raises(MotionError, match="no column 'whom'"):
+        smooth_pose(both, fps=FPS, by="whom")
+
+
+def test_rows_keep_their_order_index_and_columns():
+    table = pose_table(nods(30), label="x").set_index(np.arange(100, 130))
+    shuffled = table.sample(frac=1, random_state=0)
+    smooth = smooth_pose(shuffled, fps=FPS)
+    assert smooth.index.tolist() == shuffled.index.tolist()
+    assert list(smooth) == [*table, "PoseBridged"]
+    expected = smooth_pose(table, fps=FPS)
+    np.testing.assert_allclose(smooth.sort_index()[POSE], expected[POSE], atol=1e-9)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.2])
+def test_a_steady_turn_has_its_speed_about_its_axis(seconds):
+    axis = np.array([2.0, 1.0, -0.5]) / np.linalg.norm([2.0, 1.0, -0.5])
+    time = np.arange(90)[:, None] / FPS
+    start = Rotation.from_euler("xyz", [20, -30, 10], degrees=True)
+    turning = start * Rotation.from_rotvec(np.deg2rad(40) * time * axis)  # about the head's axis
+    found = angular_velocity(pose_table(turning), fps=FPS, seconds=seconds)
+    assert found["AngularSpeed"].between(39.5, 40.5).all()
+    middle = found.iloc[45]
+    assert middle["PitchVelocity"] == pytest.approx(-40 * axis[0], abs=0.1)
+    assert middle["YawVelocity"] == pytest.approx(40 * axis[1], abs=0.1)
+    assert middle["RollVelocity"] == pytest.approx(-40 * axis[2], abs=0.1)
+
+
+def test_speed_is_the_same_in_every_convention_and_unknown_without_neighbours():
+    table = pose_table(nods(60))
+    table.loc[[20, 22], POSE] = np.nan
+    other = convert_pose(table, "feat", "300w-lp")
+    found = angular_velocity(table, fps=FPS, seconds=0)
+    np.testing.assert_allclose(angular_velocity(other, fps=FPS, seconds=0), found, atol=1e-3)
+    assert np.flatnonzero(found["AngularSpeed"].isna()).tolist() == [20, 21, 22]
+
+
+def test_relative_pose_is_the_rotation_from_the_neutral_one():
+    """A head that turns by 40 degrees from pitch 20 and roll 10, in 300W-LP's angles."""
+    angles = pd.DataFrame([[20.0, 10, 0], [20, 10, 40]], columns=ANGLES)
+    lp = relative_pose(angles, neutral=0, convention="300w-lp")
+    assert lp.loc[0].abs().max() < 1e-6
+    feat = convert_pose(angles, "300w-lp", "feat")
+    found = np.rad2deg(relative_pose(feat, neutral=0)[ANGLES].to_numpy())[1]
+    np.testing.assert_allclose(found, [-6.9, 1.2, 39.4], atol=0.06)
+
+
+@given(st.lists(st.floats(-3, 3), min_size=6, max_size=6))
+def test_relative_pose_is_exact_for_any_two_poses(numbers):
+    turn = Rotation.from_rotvec(np.array(numbers).reshape(2, 3))
+    found = turns_of(relative_pose(pose_table(turn), neutral=0))
+    assert degrees_between(turn[0].inv() * turn, found).max() < 0.05
+
+
+def test_each_person_has_a_neutral_pose_of_its_own():
+    rest = {"a": Rotation.from_rotvec([0, 0.35, 0]), "b": Rotation.from_rotvec([0.16, 0, 0])}
+    tables = []
+    for name, turn in rest.items():
+        table = pose_table(turn * Rotation.identity(50), Identity=name, at_rest=True)
+        table.loc[40:, "at_rest"] = False
+        table.loc[40:, "Pitch"] += 0.4
+        tables.append(table)
+    both = pd.concat(tables, ignore_index=True)
+    for neutral in ("median", both["at_rest"]):
+        found = relative_pose(both, neutral=neutral)
+        assert found.loc[found["at_rest"], ANGLES].abs().max().max() < 1e-4
+        assert read_tag(found.attrs).rotation_frame == "neutral"
+    of_a = relative_pose(both, neutral=tables[0][:40])
+    assert np.rad2deg(of_a.loc[0, ANGLES].to_numpy(float)) == pytest.approx([0, 0, 0], abs=1e-3)
+    assert degrees_between(rest["a"].inv() * rest["b"], turns_of(of_a[50:51])).max() < 1e-3
+
+
+def test_translation_from_neutral_is_along_the_neutral_heads_axes():
+    table = pose_table(Rotation.from_rotvec([[0, np.pi / 2, 0]] * 2))
+    table[["X", "Y", "Z"]] = [[1.0, 2, 3], [1, 2, 4]]
+    found = relative_pose(table, neutral=0)
+    # One unit away from the camera is one unit to the right of a head that is turned by 90 degrees.
+    np.testing.assert_allclose(found.loc[1, ["X", "Y", "Z"]].to_numpy(float), [-1, 0, 0], atol=1e-6)
+
+
+def test_the_geodesic_median_leaves_outliers_aside():
+    turn = with_noise(Rotation.from_rotvec(np.tile([0.3, 0.2, 0.1], (101, 1))), 1)
+    spoilt = Rotation.concatenate([turn, Rotation.from_rotvec(np.tile([2.0, 0, 0], (20, 1)))])
+    assert degrees_between(geodesic_median(spoilt), Rotation.from_rotvec([0.3, 0.2, 0.1])) < 0.5
+    assert degrees_between(spoilt.mean(), Rotation.from_rotvec([0.3, 0.2, 0.1])) > 5
+
+
+@pytest.mark.parametrize("neutral", ["mean", 99, [True], None, 1.5])
+def test_a_neutral_pose_that_is_none_is_refused(neutral):
+    with pytest.raises(MotionError, match="neutral"):
+        relative_pose(pose_table(nods(5)), neutral=neutral)
+
+
+@pytest.mark.parametrize("options", [{"fps": 0}, {"fps": None}, {"fps": 30, "seconds": -1}])
+def test_times_that_are_none_are_refused(options):
+    with pytest.raises(MotionError, match=r"fps|seconds"):
+        smooth_pose(pose_table(nods(5)), **options)
+
+
+def test_the_tag_decides_and_contradictions_are_refused():
+    table = convert_pose(pose_table(nods(30)), "feat", "300w-lp")
+    found = turns_of(smooth_pose(table, fps=FPS), "300w-lp")
+    assert degrees_between(nods(30), found).max() < 0.5
+    with pytest.raises(ConventionError):
+        smooth_pose(table, fps=FPS, convention="feat")
+
+
+def test_summary_of_a_known_movement():
+    time = np.arange(3000) / FPS
+    yaw = Rotation.from_rotvec(np.deg2rad(20 * np.sin(np.pi * time))[:, None] * [0, 1, 0])
+    table = pd.concat(
+        [
+            pose_table(Rotation.from_euler("x", -10, degrees=True) * yaw, Identity="a"),
+            pose_table(Rotation.from_rotvec(np.full((10, 3), np.nan)), Identity="b"),
+        ]
+    )
+    found = summarise_motion(table, fps=FPS, facing_deg=15)
+    a, b = found.loc["a"], found.loc["b"]
+    assert a["Frames"] == 3000
+    assert a["ShareWithPose"] == 1
+    assert a[["MeanPitch", "MeanRoll", "MeanYaw"]].to_numpy() == pytest.approx([10, 0, 0], abs=0.05)
+    assert a["Dispersion"] == pytest.approx(20 / np.sqrt(2), rel=0.01)
+    assert a["DisplacementYaw"] == pytest.approx(20 / np.sqrt(2), rel=0.01)
+    assert a["DisplacementPitch"] == pytest.approx(0, abs=0.01)
+    assert a["VelocityYaw"] == pytest.approx(20 * np.pi / np.sqrt(2), rel=0.02)
+    assert a["RangeYaw"] == pytest.approx(2 * 20 * np.sin(0.45 * np.pi), rel=0.02)
+    # cos(10) cos(yaw) >= cos(15): up to 11.2 degrees of yaw to each side; 30 different frames
+    assert a["ShareFacing"] == pytest.approx(2 / np.pi * np.arcsin(11.2 / 20), abs=0.02)
+    assert b["ShareWithPose"] == 0
+    assert np.isnan(b["MeanYaw"])
