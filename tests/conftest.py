@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from accuracy import read_canonical_face
+from canonical_face import read_canonical_face
 from hypothesis import settings
 from local_hub import LocalHub
 

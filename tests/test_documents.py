@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
+import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,10 @@ import pytest
 from documents import DATA, PAGES, ROOT, RUN, blocks
 from feat.face_detectors.Retinaface.Retinaface_test import Retinaface
 from feat_models import WARNINGS_OF_FEAT
+from typer.testing import CliRunner
 
 from feat_pose_plugin import Detectorv1, estimate_pose, uninstall
+from feat_pose_plugin.cli import app
 from feat_pose_plugin.pose import registry
 
 INPUTS = {
@@ -102,7 +103,6 @@ def known_faces(hub, monkeypatch):
 
 def run(page: str, folder: Path) -> dict[str, object]:
     """Run the blocks of a page; returns what its Python has defined."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     names: dict[str, object] = {"__name__": "__main__"}
     for block in blocks(page):
         where = f"{page}, line {block.line}"
@@ -111,17 +111,23 @@ def run(page: str, folder: Path) -> dict[str, object]:
         if block.language == "python":
             exec(compile("\n" * (block.line - 1) + block.code, PAGES[page], "exec"), names)
         elif block.language == "bash":
-            result = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", block.code],
-                cwd=folder,
-                env=os.environ | {"PATH": path},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert result.returncode == 0, f"{where}: {result.stderr}"
-            print(result.stdout)
+            for line in block.code.replace("\\\n", "").splitlines():
+                run_line(line, folder, where)
     return names
+
+
+def run_line(line: str, folder: Path, where: str) -> None:
+    """A line for the shell; our own command runs in this process, where torch is imported."""
+    if not line.startswith("feat-pose "):
+        subprocess.run(["bash", "-euo", "pipefail", "-c", line], cwd=folder, check=True)
+        return
+    words = shlex.split(line, comments=True)[1:]
+    arguments = []
+    for word in words:
+        arguments += sorted(map(str, Path().glob(word))) if "*" in word else [word]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, f"{where}: {line}: {result.output}"
+    print(result.stdout)
 
 
 @pytest.mark.parametrize(

@@ -62,4 +62,4 @@ def test_the_reference_has_every_public_name_and_no_markup(site: Path) -> None:
 
 def test_the_map_is_that_of_the_code() -> None:
     page = development_page.PAGE.read_text(encoding="utf-8")
-    assert page == development_page.page(), "run python tests/development_page.py"
+    assert page == development_page.page(), "run python tests/pages/development_page.py"

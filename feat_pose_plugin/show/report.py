@@ -102,7 +102,7 @@ def write_report(
     tag = _settle_tag(rows, table, convention, entry)
     pose = in_feat(rows, tag.convention, str(table))
     page = Environment(
-        loader=PackageLoader("feat_pose_plugin"),
+        loader=PackageLoader("feat_pose_plugin.show", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -25,7 +25,7 @@ def main(threads: int) -> None:
     # Read when the libraries are imported; py-feat would set 1.
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
     os.environ["HF_HUB_OFFLINE"] = "1"
-    sys.path.insert(0, str(Path(__file__).parent.parent))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "pages"))
     with tempfile.TemporaryDirectory() as folder:
         os.environ[PATH_VARIABLE] = str(write_random_v2(Path(folder) / "v2.safetensors"))
         print(json.dumps(measure(threads)))

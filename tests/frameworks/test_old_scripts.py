@@ -425,4 +425,4 @@ def test_successors_of_poses_are_pose_backends():
 
 def test_the_page_has_the_tables_of_today():
     page = old_scripts_page.PAGE.read_text(encoding="utf-8")
-    assert page == old_scripts_page.page(), "run python tests/old_scripts_page.py"
+    assert page == old_scripts_page.page(), "run python tests/pages/old_scripts_page.py"

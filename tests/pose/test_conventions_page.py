@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-WRITE = "`python tests/conventions_page.py` writes it anew"
+WRITE = "`python tests/pages/conventions_page.py` writes it anew"
 
 
 def test_the_page_is_what_the_code_says():

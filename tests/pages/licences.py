@@ -2,7 +2,7 @@
 
 ::
 
-    python tests/licences.py
+    python tests/pages/licences.py
 
 writes it.
 """
@@ -14,7 +14,7 @@ import tomllib
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / "pyproject.toml"
 PAGE = ROOT / "docs" / "licences.md"
 _START, _END = "<!-- dependencies -->\n", "<!-- end of dependencies -->\n"

@@ -1,6 +1,6 @@
 """The picture of docs/pictures.md: what a drawn head looks like at each turn.
 
-Run it from the root of the repository: ``python tests/heads_picture.py``.
+Run it from the root of the repository: ``python tests/pages/heads_picture.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from feat_pose_plugin.pose.tag import PoseTag, write_tag
 from feat_pose_plugin.show.overlay import draw_poses
 
-PICTURE = Path(__file__).parent.parent / "docs" / "heads.png"
+PICTURE = Path(__file__).parents[2] / "docs" / "heads.png"
 TURNS = {
     "no turn": {},
     "pitch +25: up": {"Pitch": 25},

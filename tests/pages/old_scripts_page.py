@@ -2,7 +2,7 @@
 
 ::
 
-    python tests/old_scripts_page.py
+    python tests/pages/old_scripts_page.py
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from feat_pose_plugin.frameworks.successors import (
     Successor,
 )
 
-PAGE = Path(__file__).parent.parent / "docs" / "old-scripts.md"
-BEGIN = "<!-- begin: written by tests/old_scripts_page.py -->"
-END = "<!-- end: written by tests/old_scripts_page.py -->"
+PAGE = Path(__file__).parents[2] / "docs" / "old-scripts.md"
+BEGIN = "<!-- begin: written by tests/pages/old_scripts_page.py -->"
+END = "<!-- end: written by tests/pages/old_scripts_page.py -->"
 
 HEAD = ["| a script says | it becomes | last in py-feat | |", "|---|---|---|---|"]
 

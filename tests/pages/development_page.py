@@ -2,7 +2,7 @@
 
 ::
 
-    python tests/development_page.py
+    python tests/pages/development_page.py
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from documents import with_part
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "development.md"
 PACKAGE = ROOT / "feat_pose_plugin"
-BEGIN = "<!-- begin: written by tests/development_page.py -->"
-END = "<!-- end: written by tests/development_page.py -->"
+BEGIN = "<!-- begin: written by tests/pages/development_page.py -->"
+END = "<!-- end: written by tests/pages/development_page.py -->"
 
 
 def imports_of_ours(tree: ast.AST) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The parts of docs/conventions.md that the code decides: `python tests/conventions_page.py`.
+"""The parts of docs/conventions.md that the code decides: `python tests/pages/conventions_page.py`.
 
 Signs, ranges and drawings come out of the functions that convert, so that the page cannot say
 something else than they do.
@@ -20,10 +20,10 @@ from feat_pose_plugin.pose.conventions import CONVENTIONS, Convention
 from feat_pose_plugin.pose.rotations import rotvec_to_matrix
 from feat_pose_plugin.testing import FACE_68
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "conventions.md"
-BEGIN = "<!-- begin: written by tests/conventions_page.py -->"
-END = "<!-- end: written by tests/conventions_page.py -->"
+BEGIN = "<!-- begin: written by tests/pages/conventions_page.py -->"
+END = "<!-- end: written by tests/pages/conventions_page.py -->"
 
 AXES = {
     (1, 1, 1): "x right, y down, z away from the camera",

@@ -2,7 +2,7 @@
 
 ::
 
-    python tests/frames_picture.py
+    python tests/pages/frames_picture.py
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from feat_pose_plugin.pose.camera import cameras, line_of_sight
 from feat_pose_plugin.pose.conventions import from_img2pose
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec
 
-PICTURE = Path(__file__).parent.parent / "docs" / "rotation-frames.png"
+PICTURE = Path(__file__).parents[2] / "docs" / "rotation-frames.png"
 
 SIZE = (1080, 1920)
 HEADS_AT = (60.0, 960.0, 1860.0)  # pixels from the left, at half of the height
