@@ -16,9 +16,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = {
-    f"feat_pose_plugin/weights/pose_mlp_synth_{kind}.{suffix}"
+    f"feat_pose_plugin/{path}"
     for kind in ("2d", "3d")
-    for suffix in ("safetensors", "json", "reference.json")
+    for path in (
+        f"mlp/bundled/pose_mlp_synth_{kind}.safetensors",
+        f"mlp/bundled/pose_mlp_synth_{kind}.json",
+        f"pose/reference_faces/{kind}.json",
+    )
 }
 
 

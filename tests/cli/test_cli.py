@@ -16,11 +16,10 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner, Result
+from command import feat_pose, refused
 
 import feat_pose_plugin
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, estimate_pose
-from feat_pose_plugin.cli import app
 from feat_pose_plugin.cli.demo import find_demo_tables
 from feat_pose_plugin.mlp.pose_mlp import BUNDLED
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE, load_checkpoint
@@ -29,20 +28,6 @@ from feat_pose_plugin.tables.manifest import MANIFEST
 POSE = FEAT_FACEPOSE_COLUMNS_6D
 TABLES = find_demo_tables()
 COMMAND = Path(sys.executable).with_name("feat-pose")
-
-
-def feat_pose(*arguments: object) -> Result:
-    """The command in this process; the imports are paid for once."""
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def refused(result: Result, status: int, *parts: str) -> None:
-    """It failed with a message and without a traceback."""
-    assert result.exit_code == status, result.output
-    assert isinstance(result.exception, SystemExit)
-    for part in parts:
-        assert part in " ".join(result.stderr.split())
-    assert "Traceback" not in result.output
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_cli import feat_pose, refused
+from command import feat_pose, refused
 
 from feat_pose_plugin.cli.demo import find_demo_tables
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from test_cli import feat_pose, refused
+from command import feat_pose, refused
 
 import feat_pose_plugin
 from feat_pose_plugin import estimate_pose

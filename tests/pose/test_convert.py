@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from command import feat_pose, refused
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
-from test_cli import feat_pose, refused
 
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, convert_pose, estimate_pose
 from feat_pose_plugin.errors import ConventionError

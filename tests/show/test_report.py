@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from command import feat_pose, refused
 from playwright.sync_api import Browser, Page, sync_playwright
-from test_cli import feat_pose, refused
 
 from feat_pose_plugin import estimate_pose
 from feat_pose_plugin.cli.demo import find_demo_tables
