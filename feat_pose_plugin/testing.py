@@ -20,14 +20,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import get_args
 
 import torch
 from torch import Tensor
 
 from feat_pose_plugin.errors import BackendError
-from feat_pose_plugin.pose.backend import PoseBackend, Provenance
-from feat_pose_plugin.pose.landmarks import MIRROR_68, OUTER_EYE_CORNERS, LandmarkKind
+from feat_pose_plugin.pose.backend import FrameSize, PoseBackend, Provenance
+from feat_pose_plugin.pose.landmark_models import LandmarkKind, LandmarkModel
+from feat_pose_plugin.pose.landmarks import MIRROR_68, OUTER_EYE_CORNERS
 from feat_pose_plugin.pose.rotations import geodesic_angle, matrix_to_rotvec, rotvec_to_matrix
 
 # fmt: off
@@ -76,12 +76,20 @@ def project_face(rotvec: Tensor) -> Tensor:
             the camera); 0 looks at the camera.
 
     Returns:
-        ``[B, 68, 2]`` float32 pixels: projected points of the head (landmark type ``"3d"``).
+        ``[B, 68, 2]`` float32 pixels: projected points of the head (kind ``"3d"``).
     """
+    return _project(rotvec, "3d")
+
+
+def _project(rotvec: Tensor, kind: LandmarkKind) -> Tensor:
+    """As :func:`project_face`; of a mesh ``[B, 68, 3]``, with the depth in pixels."""
     height, width = FRAME_SIZE
     centre = torch.tensor([width / 2, height / 2])
     points = FACE_68 @ rotvec_to_matrix(rotvec.to(torch.float32)).mT
-    return points[..., :2] / (points[..., 2:] + _DISTANCE) * (height + width) + centre
+    flat, depth = points[..., :2], points[..., 2:]
+    focal = height + width
+    pixels = flat / (depth + _DISTANCE) * focal + centre
+    return torch.cat([pixels, depth / _DISTANCE * focal], dim=-1) if kind == "mesh" else pixels
 
 
 def check_pose_backend(backend: PoseBackend) -> None:
@@ -124,8 +132,8 @@ def check_result(backend: PoseBackend) -> None:
     devices = ["cpu"] + [kind for kind in ("cuda", "mps") if getattr(torch, kind).is_available()]
     for device in devices:
         for count in (0, 1, 5):
-            landmarks = _faces()[:count].to(device)
-            pose = backend.estimate(landmarks)
+            landmarks = _faces(backend)[:count].to(device)
+            pose = _ask(backend, landmarks)
             if not isinstance(pose, Tensor):
                 raise BackendError(f"estimate returned {type(pose).__qualname__}, not a Tensor.")
             _require(
@@ -142,21 +150,11 @@ def check_result(backend: PoseBackend) -> None:
             )
 
 
-def check_float64(backend: PoseBackend) -> None:
-    """If it takes float64 pixels, they give the pose of the same pixels in float32."""
-    if backend.takes_float64:
-        pose = backend.estimate(_faces().double())
-        _require(pose.dtype == torch.float32, f"float64 landmarks gave {pose.dtype}, not float32.")
-        _require_equal(
-            pose, backend.estimate(_faces()), "float64 landmarks gave another answer than float32"
-        )
-
-
 def check_input_unchanged(backend: PoseBackend) -> None:
     """The landmarks that were passed are the same afterwards, unusable rows included."""
-    landmarks = torch.cat([_faces(), _unusable()])
+    landmarks = torch.cat([_faces(backend), _unusable(backend)])
     before = landmarks.clone()
-    backend.estimate(landmarks)
+    _ask(backend, landmarks)
     _require(
         torch.allclose(landmarks, before, rtol=0, atol=0, equal_nan=True),
         "estimate changed the landmarks that were passed to it; work on a copy.",
@@ -165,31 +163,40 @@ def check_input_unchanged(backend: PoseBackend) -> None:
 
 def check_repeatable(backend: PoseBackend) -> None:
     """The same landmarks give the same pose again."""
-    first, second = backend.estimate(_faces()), backend.estimate(_faces())
+    first, second = _ask(backend, _faces(backend)), _ask(backend, _faces(backend))
     _require_equal(first, second, "the same landmarks, passed twice, gave two answers")
 
 
 def check_keywords(backend: PoseBackend) -> None:
-    """Both landmark types are taken, with and without the frame size."""
-    for landmark_kind in _LANDMARK_TYPES:
+    """All kinds that it reads are taken, with and without the frame size."""
+    for kind in sorted(backend.reads):
         for frame_size in (None, FRAME_SIZE):
-            pose = backend.estimate(_faces(), frame_size=frame_size, landmark_kind=landmark_kind)
-            _require_rotations(pose, f"{landmark_kind=}, {frame_size=}")
+            pose = _ask(backend, _faces(backend, kind), frame_size, kind)
+            _require_rotations(pose, f"{kind=}, {frame_size=}")
+
+
+def check_translation(backend: PoseBackend) -> None:
+    """``has_translation`` says whether ``tx, ty, tz`` of a face of known frame size are known."""
+    known = _ask(backend, _faces(backend), FRAME_SIZE)[:, 3:].isfinite()
+    _require(
+        bool(known.all() if backend.has_translation else not known.any()),
+        f"has_translation is {backend.has_translation}, and {int(known.all(dim=1).sum())} of "
+        f"{len(known)} faces have tx, ty, tz.",
+    )
 
 
 def check_memory_layout(backend: PoseBackend) -> None:
     """Landmarks that are not contiguous in memory give the pose of their contiguous copy."""
-    faces = _faces()
+    faces = _faces(backend)
     strided = faces.permute(2, 1, 0).contiguous().permute(2, 1, 0)
     _require_equal(
-        backend.estimate(strided), backend.estimate(faces), "a strided copy gave another answer"
+        _ask(backend, strided), _ask(backend, faces), "a strided copy gave another answer"
     )
 
 
 def check_unusable_rows(backend: PoseBackend) -> None:
     """Rows with NaN, infinity or coinciding eye corners are NaN six times; good rows are not."""
-    faces = _faces()
-    pose = backend.estimate(torch.cat([_unusable(), faces]))
+    pose = _ask(backend, torch.cat([_unusable(backend), _faces(backend)]))
     for row, kind in enumerate(_UNUSABLE):
         _require(
             bool(pose[row].isnan().all()),
@@ -200,23 +207,22 @@ def check_unusable_rows(backend: PoseBackend) -> None:
 
 def check_rows_independent(backend: PoseBackend) -> None:
     """A row's pose does not depend on the order, number or usability of the other rows."""
-    faces = _faces()
-    pose = backend.estimate(faces)
-    _require_equal(backend.estimate(faces.flip(0)).flip(0), pose, "the order of rows matters")
-    alone = torch.cat([backend.estimate(face[None]) for face in faces])
+    faces = _faces(backend)
+    pose = _ask(backend, faces)
+    _require_equal(_ask(backend, faces.flip(0)).flip(0), pose, "the order of rows matters")
+    alone = torch.cat([_ask(backend, face[None]) for face in faces])
     _require_equal(alone, pose, "a row alone gave another answer than in a batch")
-    for unusable, kind in zip(_unusable(), _UNUSABLE, strict=True):
+    for unusable, kind in zip(_unusable(backend), _UNUSABLE, strict=True):
         mixed = torch.cat([unusable[None], faces, unusable[None]])
-        _require_equal(backend.estimate(mixed)[1:-1], pose, f"neighbours with {kind} change a row")
+        _require_equal(_ask(backend, mixed)[1:-1], pose, f"neighbours with {kind} change a row")
 
 
 def check_position_and_size(backend: PoseBackend) -> None:
     """Without a frame size, rotation does not depend on where and how large the face is."""
-    faces = _faces()
-    rotation = backend.estimate(faces)[:, :3]
+    faces = _faces(backend)
+    rotation = _ask(backend, faces)[:, :3]
     for scale, shift in ((0.2, -100.0), (1.0, 1500.0), (4.0, 0.0)):
-        moved = backend.estimate(faces * scale + shift)[:, :3]
-        difference = (moved - rotation).abs().max()
+        difference = (_ask(backend, faces * scale + shift)[:, :3] - rotation).abs().max()
         _require(
             bool(difference <= 1e-3),
             f"landmarks times {scale} plus {shift} pixels turned the answer by "
@@ -227,28 +233,31 @@ def check_position_and_size(backend: PoseBackend) -> None:
 def check_known_turns(backend: PoseBackend) -> None:
     """Turns of 10, 20 and 30 degrees about each axis come back, by name, sign and size.
 
-    The answer changes from the frontal one by the turn, within 20 percent and 2 degrees.
+    The answer changes from the frontal one by the turn, within 20 percent and 2 degrees. Of all
+    kinds that are read but 2d, unless this is the only one, because the face is not of this kind.
     """
-    frontal = rotvec_to_matrix(_estimate(backend, project_face(torch.zeros(1, 3))))
-    for axis, name in enumerate(("rx (a nod)", "ry (a turn to the side)", "rz (a tilt)")):
-        for degrees in (-30, -20, -10, 10, 20, 30):
-            turn = torch.zeros(1, 3)
-            turn[0, axis] = degrees
-            turned = rotvec_to_matrix(_estimate(backend, project_face(turn.deg2rad())))
-            _require_turn(turned @ frontal.mT, turn, f"a turn of {degrees} degrees in {name}")
+    degrees = torch.tensor([-30.0, -20, -10, 10, 20, 30])
+    for kind in sorted(backend.reads - {"2d"}) or ["2d"]:
+        frontal = _ask_rotation(backend, torch.zeros(1, 3), kind)
+        for axis, name in enumerate(("rx (a nod)", "ry (a turn to the side)", "rz (a tilt)")):
+            turns = torch.zeros(len(degrees), 3)
+            turns[:, axis] = degrees
+            turned = _ask_rotation(backend, turns, kind) @ frontal.mT
+            for turn, found in zip(turns, turned, strict=True):
+                what = f"{kind}: a turn of {turn[axis]:.0f} degrees in {name}"
+                _require_turn(found[None], turn[None], what)
 
 
 def check_mirror_image(backend: PoseBackend) -> None:
     """The mirror image of a face has ry and rz of the other sign, as near as a known turn."""
-    turn = torch.tensor([[10.0, 25.0, -15.0]])
-    faces = project_face(turn.deg2rad())
+    faces = _project(torch.tensor([[10.0, 25.0, -15.0]]).deg2rad(), _kind_of(backend))
     # A lopsided mouth, lest the face be its own mirror image.
-    faces[:, 48:] += torch.tensor([4.0, 2.0])
-    width = FRAME_SIZE[1]
-    mirrored = torch.stack([width - faces[..., 0], faces[..., 1]], dim=-1)[:, list(MIRROR_68)]
-    expected = _estimate(backend, faces) * torch.tensor([1.0, -1.0, -1.0])
-    found = _estimate(backend, mirrored)
-    _require_turn(rotvec_to_matrix(found), expected.rad2deg(), "the mirror image of a face")
+    faces[:, 48:, :2] += torch.tensor([4.0, 2.0])
+    mirrored = faces[:, list(MIRROR_68)]
+    mirrored[..., 0] = FRAME_SIZE[1] - mirrored[..., 0]
+    expected = _ask(backend, faces, FRAME_SIZE)[:, :3] * torch.tensor([1.0, -1.0, -1.0])
+    found = rotvec_to_matrix(_ask(backend, mirrored, FRAME_SIZE)[:, :3])
+    _require_turn(found, expected.rad2deg(), "the mirror image of a face")
 
 
 Rule = Callable[[PoseBackend], None]
@@ -256,33 +265,38 @@ Rule = Callable[[PoseBackend], None]
 RULES: tuple[Rule, ...] = (
     check_provenance,
     check_result,
-    check_float64,
     check_input_unchanged,
     check_repeatable,
     check_keywords,
     check_memory_layout,
     check_unusable_rows,
     check_rows_independent,
+    check_translation,
     check_position_and_size,
     check_known_turns,
     check_mirror_image,
 )
 """Every rule of the contract. A rule returns nothing, or raises if the backend breaks it."""
 
-_LANDMARK_TYPES: tuple[LandmarkKind, ...] = get_args(LandmarkKind)
 _UNUSABLE = ("one NaN", "NaN only", "infinity", "eye corners that coincide", "zeros only")
 
 
-def _faces() -> Tensor:
-    """``[27, 68, 2]`` faces turned every way, none of them symmetric."""
+def _kind_of(backend: PoseBackend) -> LandmarkKind:
+    """The kind of landmarks to try what must hold of any."""
+    kinds: tuple[LandmarkKind, ...] = ("3d", "2d", "mesh")
+    return next(kind for kind in kinds if kind in backend.reads)
+
+
+def _faces(backend: PoseBackend, kind: LandmarkKind | None = None) -> Tensor:
+    """``[27, 68, 2|3]`` faces turned every way, none of them symmetric."""
     angles = torch.tensor([-0.4, 0.1, 0.5])
-    return project_face(torch.cartesian_prod(angles, angles, angles))
+    return _project(torch.cartesian_prod(angles, angles, angles), kind or _kind_of(backend))
 
 
-def _unusable() -> Tensor:
+def _unusable(backend: PoseBackend) -> Tensor:
     """A face for each of ``_UNUSABLE``."""
     right, left = OUTER_EYE_CORNERS
-    faces = _faces()[: len(_UNUSABLE)]
+    faces = _faces(backend)[: len(_UNUSABLE)]
     faces[0, 5, 1] = torch.nan
     faces[1] = torch.nan
     faces[2, 30, 0] = torch.inf
@@ -291,9 +305,21 @@ def _unusable() -> Tensor:
     return faces
 
 
-def _estimate(backend: PoseBackend, faces: Tensor) -> Tensor:
-    """``rx, ry, rz`` of projected faces, everything known about them told."""
-    return backend.estimate(faces, frame_size=FRAME_SIZE, landmark_kind="3d")[:, :3]
+def _ask(
+    backend: PoseBackend,
+    landmarks: Tensor,
+    frame_size: FrameSize | None = None,
+    kind: LandmarkKind | None = None,
+) -> Tensor:
+    kind = kind or _kind_of(backend)
+    model = LandmarkModel(kind, kind)
+    return backend.estimate(landmarks, frame_size=frame_size, landmark_model=model)
+
+
+def _ask_rotation(backend: PoseBackend, degrees: Tensor, kind: LandmarkKind) -> Tensor:
+    """``[B, 3, 3]`` rotations of faces that are turned by ``degrees [B, 3]``."""
+    pose = _ask(backend, _project(degrees.deg2rad(), kind), FRAME_SIZE, kind)
+    return rotvec_to_matrix(pose[:, :3])
 
 
 def _require(holds: bool, message: str) -> None:

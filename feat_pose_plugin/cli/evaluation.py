@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
 from feat_pose_plugin.cli.application import Offline, app
-
-if TYPE_CHECKING:
-    from feat_pose_plugin.pose.landmarks import LandmarkTypeChoice
 
 _Reference = Annotated[
     Path,
@@ -49,14 +46,13 @@ def evaluate(
     from feat_pose_plugin import evaluation
     from feat_pose_plugin.files import write_whole
 
-    kind = cast("LandmarkTypeChoice", landmark_model)  # checked by what reads it
     known = evaluation.read_reference(
         reference, landmarks=landmarks, convention=convention, groups=groups
     )
-    measured = evaluation.evaluate(model, known, landmark_model=kind, fit_on=fit_on)
+    measured = evaluation.evaluate(model, known, landmark_model=landmark_model, fit_on=fit_on)
     typer.echo(measured.to_string())
     if noise:
-        table = evaluation.evaluate_with_noise(model, known, landmark_model=kind)
+        table = evaluation.evaluate_with_noise(model, known, landmark_model=landmark_model)
         typer.echo(f"\n{table.round(2).to_string()}")
     if json is not None:
         with write_whole(json) as part:
@@ -83,8 +79,7 @@ def calibrate(
     known = evaluation.read_reference(
         reference, landmarks=landmarks, convention=convention, groups=groups
     )
-    kind = cast("LandmarkTypeChoice", landmark_model)  # checked by what reads it
-    typer.echo(evaluation.calibrate(model, known, landmark_model=kind).to_string())
+    typer.echo(evaluation.calibrate(model, known, landmark_model=landmark_model).to_string())
 
 
 @app.command()
@@ -99,8 +94,7 @@ def turns(
     del offline
     from feat_pose_plugin import evaluation
 
-    kind = cast("LandmarkTypeChoice", landmark_model)  # checked by what reads it
-    turned = evaluation.read_turns(pictures, {landmarks: kind})
+    turned = evaluation.read_turns(pictures, {landmarks: landmark_model})
     typer.echo(evaluation.turn_gains(model, turned).round(3).to_string())
     typer.echo("\nMean geodesic error of the turn over the yaw sweep to 50 degrees:")
     typer.echo(evaluation.turn_errors(model, turned).round(2).to_string())

@@ -11,7 +11,7 @@ import typer
 from feat_pose_plugin.cli.application import Force, Offline, app
 
 if TYPE_CHECKING:
-    from feat_pose_plugin.pose.landmarks import LandmarkKind
+    from feat_pose_plugin.pose.landmark_models import LandmarkKind
 
 
 @app.command()

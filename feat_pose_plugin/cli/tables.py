@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from feat_pose_plugin.pose.estimate import RotationFrame, Translation
-    from feat_pose_plugin.pose.landmarks import LandmarkTypeChoice
 
 _Output = Annotated[
     Path,
@@ -122,7 +121,7 @@ def estimate(
     estimator = PoseEstimator(
         backend=get_pose_backend(model),
         # Names are checked by what reads them.
-        landmark_model=cast("LandmarkTypeChoice", landmark_model),
+        landmark_model=landmark_model,
         convention=convention,
         rotation_frame=cast("RotationFrame", rotation_frame),
         translation=cast("Translation | None", translation),

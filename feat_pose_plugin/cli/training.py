@@ -10,7 +10,7 @@ import typer
 from feat_pose_plugin.cli.application import app
 
 if TYPE_CHECKING:
-    from feat_pose_plugin.pose.landmarks import LandmarkKind
+    from feat_pose_plugin.pose.landmark_models import LandmarkKind
 
 train = typer.Typer(no_args_is_help=True, help="Train weights of your own.")
 app.add_typer(train, name="train")

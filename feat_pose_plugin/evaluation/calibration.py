@@ -15,7 +15,6 @@ from feat_pose_plugin.evaluation.bootstrap import DRAWS, bootstrap
 from feat_pose_plugin.evaluation.estimates import measure
 from feat_pose_plugin.evaluation.reference import Reference
 from feat_pose_plugin.pose.backend import PoseBackend
-from feat_pose_plugin.pose.landmarks import LandmarkTypeChoice
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec, mean_rotation, rotvec_to_matrix
 
 Vector = tuple[float, float, float]
@@ -202,7 +201,7 @@ def calibrate(
     backend: str | PoseBackend,
     reference: Reference,
     *,
-    landmark_model: LandmarkTypeChoice,
+    landmark_model: str,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Calibration:

@@ -15,7 +15,6 @@ from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.pose.landmarks import (
     Landmarks,
-    LandmarkTypeChoice,
     read_landmarks,
     usable_rows,
 )
@@ -42,9 +41,7 @@ class Measured:
     left_out: dict[str, int]
 
 
-def measure(
-    backend: str | PoseBackend, reference: Reference, landmark_model: LandmarkTypeChoice
-) -> Measured:
+def measure(backend: str | PoseBackend, reference: Reference, landmark_model: str) -> Measured:
     """Estimate the faces of a reference and set aside those that cannot be measured.
 
     Raises:

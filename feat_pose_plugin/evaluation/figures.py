@@ -20,7 +20,6 @@ from feat_pose_plugin.evaluation.calibration import HeadZero, head_zero
 from feat_pose_plugin.evaluation.estimates import measure
 from feat_pose_plugin.evaluation.reference import Reference, with_noise
 from feat_pose_plugin.pose.backend import PoseBackend, Provenance
-from feat_pose_plugin.pose.landmarks import LandmarkTypeChoice
 from feat_pose_plugin.pose.registry import find_pose_backend
 from feat_pose_plugin.pose.rotations import geodesic_angle
 
@@ -60,7 +59,7 @@ class Evaluation:
     provenance: Provenance
     reference: str
     convention: str
-    landmark_model: LandmarkTypeChoice
+    landmark_model: str
     left_out: dict[str, int]
     constant: HeadZero
     fitted_on: str
@@ -136,7 +135,7 @@ def evaluate(
     backend: str | PoseBackend,
     reference: Reference,
     *,
-    landmark_model: LandmarkTypeChoice,
+    landmark_model: str,
     fit_on: float = 0.2,
     draws: int = DRAWS,
     seed: int = 0,
@@ -216,7 +215,7 @@ def evaluate_with_noise(
     backend: str | PoseBackend,
     reference: Reference,
     *,
-    landmark_model: LandmarkTypeChoice,
+    landmark_model: str,
     percents: Sequence[float] = (0, 1, 2, 4),
     draws: int = DRAWS,
     seed: int = 0,

@@ -129,7 +129,7 @@ def with_noise(reference: Reference, percent: float, *, seed: int = 0) -> Refere
     points = reference.landmarks.points
     noise = torch.randn(points.shape, generator=torch.Generator().manual_seed(seed))
     scale = percent / 100 * outer_eye_distance(points)[:, None, None]
-    noisy = Landmarks(points + scale * noise.to(points), reference.landmarks.is_3d)
+    noisy = replace(reference.landmarks, points=points + scale * noise.to(points))
     return replace(reference, name=f"{reference.name}, {percent:g} % noise", landmarks=noisy)
 
 

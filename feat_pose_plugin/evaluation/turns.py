@@ -16,7 +16,7 @@ from feat_pose_plugin.errors import EvaluationError
 from feat_pose_plugin.evaluation.arrays import as_doubles, as_frame_size, read_arrays
 from feat_pose_plugin.evaluation.estimates import estimate_rotations
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
-from feat_pose_plugin.pose.landmarks import Landmarks, LandmarkTypeChoice, read_landmarks
+from feat_pose_plugin.pose.landmarks import Landmarks, read_landmarks
 from feat_pose_plugin.pose.rotations import geodesic_angle, matrix_to_rotvec, rotvec_to_matrix
 
 
@@ -41,7 +41,7 @@ class Turns:
     frame_size: FrameSize | None = None
 
 
-def read_turns(path: str | Path, landmark_models: Mapping[str, LandmarkTypeChoice]) -> Turns:
+def read_turns(path: str | Path, landmark_models: Mapping[str, str]) -> Turns:
     """Read turned faces from an NPZ file.
 
     Args:

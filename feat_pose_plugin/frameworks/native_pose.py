@@ -8,7 +8,7 @@ from torch import Tensor
 
 from feat_pose_plugin.errors import BackendError
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend, Provenance
-from feat_pose_plugin.pose.landmarks import LandmarkKind
+from feat_pose_plugin.pose.landmark_models import LandmarkModel
 
 
 class NativePose(PoseBackend):
@@ -29,14 +29,14 @@ class NativePose(PoseBackend):
         landmarks: Tensor,
         *,
         frame_size: FrameSize | None = None,
-        landmark_kind: LandmarkKind = "2d",
+        landmark_model: LandmarkModel,
     ) -> NoReturn:
         """Not possible from landmarks.
 
         Raises:
             BackendError: Always; says which detector has this pose.
         """
-        del landmarks, frame_size, landmark_kind
+        del landmarks, frame_size, landmark_model
         raise BackendError(
             f"pose_model {self.provenance.name!r} reads pictures, not landmarks: it needs "
             f"{self.needs}. For landmarks take 'pose_mlp_synth' or another pose model."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from types import new_class
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -20,7 +20,7 @@ from feat_pose_plugin.errors import DetectorError
 from feat_pose_plugin.frameworks.native_pose import NativePose
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
 from feat_pose_plugin.pose.estimate import PoseEstimator
-from feat_pose_plugin.pose.landmarks import Landmarks, LandmarkTypeChoice, read_landmarks
+from feat_pose_plugin.pose.landmarks import Landmarks, read_landmarks
 from feat_pose_plugin.pose.registry import get_pose_backend
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class FaceDetector(Protocol):
     """
 
     @property
-    def landmark_model(self) -> LandmarkTypeChoice: ...  # noqa: D102
+    def landmark_model(self) -> str: ...  # noqa: D102
 
     @property
     def native_pose(self) -> str | None: ...  # noqa: D102
@@ -171,7 +171,7 @@ def with_pose_model(detector: type[Detector], method: str) -> type[Detector]:
 def make_estimator(
     pose_model: str | PoseBackend | None,
     pose_options: Mapping[str, object] | None,
-    landmark_model: LandmarkTypeChoice,
+    landmark_model: str,
 ) -> PoseEstimator | None:
     """What estimates pose in a detector, its weights found and verified.
 
@@ -218,16 +218,16 @@ def make_estimator(
     return PoseEstimator(backend=backend, landmark_model=landmark_model, **settings)  # type: ignore[arg-type]
 
 
-def _without_empty(faces: Faces, landmark_model: LandmarkTypeChoice) -> Landmarks:
+def _without_empty(faces: Faces, landmark_model: str) -> Landmarks:
     """The landmarks, NaN in rows without a face."""
     read = read_landmarks(faces.landmarks, landmark_model)
     empty = torch.tensor(faces.empty, device=read.points.device)
-    if empty.shape != read.is_3d.shape:
+    if empty.shape != read.which.shape:
         raise DetectorError(
             f"Faces.empty has shape {list(empty.shape)} for {len(read.points)} rows of landmarks; "
             "it must say of each row whether it holds no face."
         )
-    return Landmarks(read.points.masked_fill(empty[:, None, None], torch.nan), read.is_3d)
+    return replace(read, points=read.points.masked_fill(empty[:, None, None], torch.nan))
 
 
 def _with_pose_arguments(

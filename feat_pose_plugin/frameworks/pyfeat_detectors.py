@@ -16,7 +16,6 @@ import torch
 
 from feat_pose_plugin.errors import DetectorError
 from feat_pose_plugin.frameworks.protocol import Faces, with_pose_model
-from feat_pose_plugin.pose.landmarks import LandmarkKind
 from feat_pose_plugin.pose.partitions import FRAME_SIZE_COLUMNS
 from feat_pose_plugin.pose.registry import available_pose_backends
 
@@ -82,7 +81,7 @@ class Detectorv1(_FaceTable, feat.detector.Detectorv1):  # type: ignore[misc]
     """
 
     SUPPORTED_MODELS = _SupportedModels(feat.detector.Detectorv1.SUPPORTED_MODELS)
-    landmark_model: LandmarkKind = "2d"
+    landmark_model: str = "2d"
 
     @wraps(feat.detector.Detectorv1.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -124,7 +123,7 @@ class Detectorv2(_FaceTable, feat.detector_v2.Detectorv2):  # type: ignore[misc]
     SUPPORTED_MODELS = _SupportedModels(
         feat.detector_v2.Detectorv2.SUPPORTED_MODELS, without="img2pose"
     )
-    landmark_model: LandmarkKind = "3d"
+    landmark_model: str = "3d"
 
 
 @partial(with_pose_model, method="detect")  # where it puts the pose of the mesh into the table
@@ -138,7 +137,7 @@ class MPDetector(_FaceTable, feat.MPDetector.MPDetector):  # type: ignore[misc]
     SUPPORTED_MODELS = _SupportedModels(
         feat.MPDetector.MPDetector.SUPPORTED_MODELS, without="img2pose"
     )
-    landmark_model: LandmarkKind = "3d"
+    landmark_model: str = "3d"
 
 
 _OURS = {

@@ -19,7 +19,8 @@ from feat_pose_plugin.mlp.pose_mlp import MLPBackend
 from feat_pose_plugin.mlp.weights import load_checkpoint
 from feat_pose_plugin.pose.backend import PoseBackend
 from feat_pose_plugin.pose.conventions import Convention, find_convention, from_img2pose
-from feat_pose_plugin.pose.landmarks import OUTER_EYE_CORNERS, LandmarkKind, usable_rows
+from feat_pose_plugin.pose.landmark_models import LandmarkKind
+from feat_pose_plugin.pose.landmarks import OUTER_EYE_CORNERS, usable_rows
 from feat_pose_plugin.pose.registry import find_pose_backend
 from feat_pose_plugin.testing import project_face
 

@@ -17,7 +17,7 @@ from feat_pose_plugin.mlp.weights import (
     load_network,
 )
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend, Provenance, WeightsFile
-from feat_pose_plugin.pose.landmarks import LandmarkKind
+from feat_pose_plugin.pose.landmark_models import LandmarkKind, LandmarkModel
 
 BUNDLED = Path(__file__).parent / "bundled"
 """The weights that come with this package."""
@@ -31,7 +31,7 @@ class MLPBackend(PoseBackend):
     Args:
         name: The name users select it by.
         licence: Licence of the weights.
-        paths: The checkpoint for each landmark type.
+        paths: The checkpoint for each kind of landmarks.
         has_translation: Whether the network's X, Y, Z are passed on. A network that sees neither
             position nor size cannot know them; where False they are NaN.
 
@@ -39,12 +39,11 @@ class MLPBackend(PoseBackend):
         WeightsError: A checkpoint is missing or unsound.
     """
 
-    takes_float64 = True
-
     def __init__(
         self, name: str, licence: str, paths: Mapping[LandmarkKind, Path], *, has_translation: bool
     ) -> None:
-        self._has_translation = has_translation
+        self.has_translation = has_translation
+        self.reads = frozenset(paths)
         self.provenance = Provenance(
             name=name,
             licence=licence,
@@ -59,18 +58,18 @@ class MLPBackend(PoseBackend):
         landmarks: Tensor,
         *,
         frame_size: FrameSize | None = None,
-        landmark_kind: LandmarkKind = "2d",
+        landmark_model: LandmarkModel,
     ) -> Tensor:
         """See :meth:`PoseBackend.estimate`. ``frame_size`` is not used."""
         del frame_size
-        file = self.provenance.weights[landmark_kind]
+        file = self.provenance.weights[landmark_model.kind]
         found = load_checkpoint(file.path).sha256
         if found != file.sha256:  # unpickled on another machine
             raise WeightsError(
                 f"{file.path} holds other weights here (SHA-256 {found[:12]}) than where this "
                 f"backend was made ({file.sha256[:12]}). Install the same on all machines."
             )
-        network = load_network(file.path, landmarks.device, has_translation=self._has_translation)
+        network = load_network(file.path, landmarks.device, has_translation=self.has_translation)
         return network(landmarks)
 
 

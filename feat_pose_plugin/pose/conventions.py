@@ -19,7 +19,7 @@ from torch import Tensor
 
 from feat_pose_plugin.errors import ConventionError
 from feat_pose_plugin.pose.arguments import is_name
-from feat_pose_plugin.pose.landmarks import LandmarkKind
+from feat_pose_plugin.pose.landmark_models import LandmarkKind
 from feat_pose_plugin.pose.rotations import (
     euler_xyz_to_matrix,
     matrix_to_euler_xyz,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -22,14 +22,11 @@ from feat_pose_plugin.pose.conventions import (
     from_img2pose,
     unit_length,
 )
-from feat_pose_plugin.pose.landmarks import (
-    Landmarks,
-    LandmarkTypeChoice,
-    read_landmarks,
-)
+from feat_pose_plugin.pose.landmark_models import LandmarkModel, find_landmark_model, is_auto
+from feat_pose_plugin.pose.landmarks import Landmarks, read_landmarks
 from feat_pose_plugin.pose.partitions import FRAME_SIZE_COLUMNS, estimate_partitions
 from feat_pose_plugin.pose.quality import QUALITY_COLUMNS, judge
-from feat_pose_plugin.pose.reference_face import load_reference_face, load_rigid_face
+from feat_pose_plugin.pose.reference_face import load_rigid_face
 from feat_pose_plugin.pose.registry import call_foreign, find_pose_backend
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec, rotvec_to_matrix
 from feat_pose_plugin.pose.tag import PoseTag, write_tag
@@ -42,13 +39,14 @@ RotationFrame = Literal["line_of_sight", "camera"]
 Translation = Literal["learned", "geometric"]
 
 _LARGEST_FRAME = 1 << 24  # pixels a side; float32 counts no further
+_FAR = 1 << 12  # pixels from the origin; beyond, float32 rounds by more than 1 / 8192
 
 
 def estimate_pose(
     landmarks: Tensor | NDArray[np.generic] | pd.DataFrame,
     *,
     pose_model: str | PoseBackend = "pose_mlp_synth",
-    landmark_model: LandmarkTypeChoice = "auto",
+    landmark_model: str = "auto",
     frame_size: FrameSize | Tensor | NDArray[np.generic] | None = None,
     convention: str = "feat",
     rotation_frame: RotationFrame = "line_of_sight",
@@ -66,8 +64,11 @@ def estimate_pose(
             ``[B, 136]`` (68 x, then 68 y); or a DataFrame or Fex with landmark or mesh columns.
             Pixels of the video frame, x right, y down.
         pose_model: A name of :func:`~feat_pose_plugin.available_pose_backends`, or a backend.
-        landmark_model: ``"2d"`` (points 0-16 on the visible contour), ``"3d"`` (projected points
-            of the head), or ``"auto"``: meshes are 3d, all other 68 points are 2d.
+        landmark_model: What made the landmarks: a name of
+            :func:`~feat_pose_plugin.pose.landmark_models.available_landmark_models`; ``"2d"`` of
+            any other detector whose points 0-16 lie on the visible contour, ``"3d"`` of one whose
+            points are projected points of the head; ``"auto"`` takes meshes for 3d, all other 68
+            points for 2d.
         frame_size: Height and width of the video frame in pixels: one pair, or ``[B, 2]`` with NaN
             where not known. By default the columns ``FrameHeight`` and ``FrameWidth`` of a table.
         convention: What the columns mean: ``"feat"`` (radians; +pitch up, +yaw to the subject's
@@ -138,7 +139,7 @@ class PoseEstimator:
     """
 
     backend: PoseBackend
-    landmark_model: LandmarkTypeChoice = "auto"
+    landmark_model: str = "auto"
     convention: str = "feat"
     rotation_frame: RotationFrame = "line_of_sight"
     translation: Translation | None = None
@@ -148,6 +149,7 @@ class PoseEstimator:
     quality: bool = False
 
     def __post_init__(self) -> None:
+        _ = self.profile  # found here, because other processes do not know what was registered
         if not find_convention(self.convention).has_angles:
             raise ConventionError(
                 f"convention {self.convention!r} does not fit into six columns. Estimate in "
@@ -169,12 +171,17 @@ class PoseEstimator:
                         "principal_point must be x and y in pixels, two finite numbers, got "
                         f"{self.principal_point!r}."
                     )
-        if self.translation == "learned" and not _has_translation(self.backend):
+        if self.translation == "learned" and not self.backend.has_translation:
             raise OptionError(
                 f"translation='learned' is asked of {self.backend.provenance.name!r}, which has "
                 "no X, Y, Z of its own. Leave it out, or pass translation='geometric', to have "
                 "them from geometry."
             )
+
+    @cached_property
+    def profile(self) -> LandmarkModel | None:
+        """The profile of the landmark model; None where it follows from the landmarks."""
+        return None if is_auto(self.landmark_model) else find_landmark_model(self.landmark_model)
 
     @property
     def columns(self) -> list[str]:
@@ -195,7 +202,7 @@ class PoseEstimator:
         if isinstance(landmarks, Landmarks):
             read = landmarks
         else:
-            read = read_landmarks(landmarks, self.landmark_model)
+            read = read_landmarks(landmarks, self.profile or "auto")
         if device is not None:
             read = _to_device(read, device)
         sizes = None
@@ -235,24 +242,23 @@ class PoseEstimator:
             )
 
     def _estimate(self, landmarks: Landmarks, sizes: Tensor) -> Tensor:
-        """``[B, 6]`` what the backend says, each row with its landmark type and frame size."""
-        known = landmarks.points if self.backend.takes_float64 else landmarks.points.float()
-        pose = torch.empty(len(known), 6, device=known.device)
-        for landmark_kind, of_type in landmarks.rows_by_kind():
-            points = known[of_type]
-            part = torch.empty(len(points), 6, device=known.device)
-            for size, of_size in _rows_by_frame_size(_rows(sizes, of_type)):
-                batch = points[of_size]
+        """``[B, 6]`` what the backend says, each row with its landmark model and frame size."""
+        pose = torch.empty(len(landmarks.points), 6, device=landmarks.points.device)
+        for model, of_model in landmarks.rows_by_model():
+            points = landmarks.points[of_model]
+            part = torch.empty(len(points), 6, device=pose.device)
+            for size, of_size in _rows_by_frame_size(_rows(sizes, of_model)):
+                batch = _single_precision(points[of_size], size)
                 found = call_foreign(
                     f"pose backend {self.backend.provenance.name!r} failed",
                     self.backend.estimate,
                     batch,
                     frame_size=size,
-                    landmark_kind=landmark_kind,
+                    landmark_model=model,
                 )
                 _check_result(self.backend, found, batch)
                 part[of_size] = found
-            pose[of_type] = part
+            pose[of_model] = part
         return pose
 
     def _place(self, pose: Tensor, landmarks: Landmarks, sizes: Tensor) -> Tensor:
@@ -262,8 +268,8 @@ class PoseEstimator:
         camera = cameras(sizes, self.focal_length, self.principal_point)
         if self.rotation_frame == "camera" or camera.isfinite().all(dim=1).any():
             rotation = line_of_sight(points.mean(dim=1), camera) @ rotvec_to_matrix(seen)
-            for landmark_kind, rows in landmarks.rows_by_kind():
-                face = load_rigid_face(landmark_kind, points.device)
+            for model, rows in landmarks.rows_by_model():
+                face = load_rigid_face(model.kind, points.device)
                 solved[rows] = face.locate(points[rows], rotation[rows], _rows(camera, rows))
             if self.rotation_frame == "camera":
                 seen = matrix_to_rotvec(rotation)
@@ -280,12 +286,13 @@ def _to_device(landmarks: Landmarks, device: str | torch.device) -> Landmarks:
         where = torch.device(device)
         if where.type == "meta":
             raise ValueError("it holds no values.")  # noqa: TRY301
-        return Landmarks(landmarks.points.to(where), landmarks.is_3d.to(where))
+        points, which = (tensor.to(where) for tensor in (landmarks.points, landmarks.which))
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:  # torch raises them all
         raise OptionError(
             f"device {device!r} cannot be had: {str(error).splitlines()[0]} Leave it out for the "
             "CPU."
         ) from error
+    return replace(landmarks, points=points, which=which)
 
 
 @cache
@@ -302,12 +309,12 @@ def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise OptionError(f"{name} must be {known}, got {value!r}.")
 
 
-def _has_translation(backend: PoseBackend) -> bool:
-    """Whether X, Y, Z are known to a backend that is told all there is to know of a face."""
-    face = load_reference_face("3d", torch.device("cpu"))
-    points = 100 * face[None, :, :2] + 200
-    pose = backend.estimate(points, frame_size=(400, 400), landmark_kind="3d")
-    return bool(pose[:, 3:].isfinite().all())
+def _single_precision(points: Tensor, frame_size: FrameSize | None) -> Tensor:
+    """Float32; a face far outside the frame is moved to the origin first, lest it be rounded."""
+    if points.dtype == torch.float64:
+        centre = points.mean(dim=1, keepdim=True)
+        points = points - centre.where(centre.abs() > max(_FAR, *(frame_size or (0,))), 0)
+    return points.float()
 
 
 def _rows(values: Tensor, rows: Tensor | slice) -> Tensor:

@@ -10,23 +10,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from feat_pose_plugin.errors import LandmarkError
-from feat_pose_plugin.pose.arguments import is_name, is_plain
+from feat_pose_plugin.pose.arguments import is_plain
 from feat_pose_plugin.pose.columns import may_hold_numbers, numbers_in
+from feat_pose_plugin.pose.landmark_models import LandmarkModel, find_landmark_model, is_auto
 from feat_pose_plugin.pose.rotations import resample_by_arc_length
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
-
-LandmarkKind = Literal["2d", "3d"]
-LandmarkTypeChoice = Literal["2d", "3d", "auto"]
 
 LANDMARKS = 68
 OUTER_EYE_CORNERS = (36, 45)
@@ -84,29 +82,30 @@ class Landmarks:
     """Sixty-eight landmarks per row, as read from any source.
 
     Attributes:
-        points: ``[B, 68, 2]`` pixels, float64 if the source is, lest a face far from the origin be
-            rounded, else float32; rows without a face hold NaN.
-        is_3d: ``[B]`` bool, True where points 0-16 are fixed points of the head (meshes), False
-            where they lie on the contour that is visible in the picture.
+        points: ``[B, 68, 2]`` pixels, or ``[B, 68, 3]`` with depth in pixels, away from the camera
+            positive. Float64 if the source is, else float32. Rows without a face hold NaN.
+        models: The landmark models that there are.
+        which: ``[B]`` int64, the number in ``models`` of the one that made the row.
     """
 
     points: Tensor
-    is_3d: Tensor
+    models: tuple[LandmarkModel, ...]
+    which: Tensor
 
-    def rows_by_kind(self) -> Iterator[tuple[LandmarkKind, Tensor | slice]]:
-        """The rows of each landmark type that there is; all rows, the rule, without a copy."""
-        kinds: tuple[tuple[LandmarkKind, Tensor], ...] = (("2d", ~self.is_3d), ("3d", self.is_3d))
-        for landmark_kind, rows in kinds:
+    def rows_by_model(self) -> Iterator[tuple[LandmarkModel, Tensor | slice]]:
+        """The rows of each landmark model that there is; all rows, the rule, without a copy."""
+        for number, model in enumerate(self.models):
+            rows = self.which == number
             if rows.all():
-                yield landmark_kind, slice(None)
+                yield model, slice(None)
                 return
             if rows.any():
-                yield landmark_kind, rows
+                yield model, rows
 
 
 def read_landmarks(
     source: Tensor | NDArray[np.generic] | pd.DataFrame,
-    landmark_model: LandmarkTypeChoice = "auto",
+    landmark_model: str | LandmarkModel = "auto",
 ) -> Landmarks:
     """Read landmarks of any supported layout.
 
@@ -116,8 +115,9 @@ def read_landmarks(
             Fex too) with ``x_0..x_67, y_0..y_67``, with a mesh (``x_0..x_477`` or
             ``mesh_x_0..mesh_x_477``), spaces around column names ignored. A depth coordinate is
             not used.
-        landmark_model: ``"2d"``, ``"3d"``, or ``"auto"``: meshes and Detectorv2's block are 3d, all
-            other 68 points are 2d.
+        landmark_model: What made the landmarks, see
+            :mod:`feat_pose_plugin.pose.landmark_models`; ``"auto"``: meshes and Detectorv2's block
+            are 3d, all other 68 points are 2d.
 
     Returns:
         The landmarks, rows in the order of the source, on its device.
@@ -125,8 +125,7 @@ def read_landmarks(
     Raises:
         LandmarkError: The source holds no 68 landmarks, or part of them, or text.
     """
-    if not is_name(landmark_model, get_args(LandmarkTypeChoice)):
-        raise LandmarkError(f"landmark_model must be '2d', '3d' or 'auto', got {landmark_model!r}.")
+    named = None if is_auto(landmark_model) else find_landmark_model(landmark_model)
     if isinstance(source, torch.Tensor):
         points, mesh = _points_from_tensor(source)
     elif isinstance(source, np.ndarray):
@@ -140,17 +139,21 @@ def read_landmarks(
                 f"{type(source).__module__}.{type(source).__qualname__}."
             )
         points, mesh = _points_from_table(source)
+    which = torch.zeros(len(points), dtype=torch.int64, device=points.device)
     if mesh:
+        found: tuple[LandmarkModel, ...] = (find_landmark_model(mesh).without_depth(),)
         points = _set_jaw_back(points, _SET_BACK)
-        is_3d = torch.ones(len(points), dtype=torch.bool, device=points.device)
     else:
-        is_3d = _is_detectorv2_block(points)
-        if is_3d.any():
+        found = (find_landmark_model("2d"),)
+        is_block = _is_detectorv2_block(points)
+        if is_block.any():
+            found += (find_landmark_model("detectorv2").without_depth(),)
+            which += is_block
             respaced = _set_jaw_back(_respace_jaw(points), _SET_BACK_BLOCK)
-            points = torch.where(is_3d[:, None, None], respaced, points)
-    if landmark_model != "auto":
-        is_3d = torch.full_like(is_3d, landmark_model == "3d")
-    return Landmarks(points, is_3d)
+            points = torch.where(is_block[:, None, None], respaced, points)
+    if named is not None:
+        return Landmarks(points, (named.without_depth(),), torch.zeros_like(which))
+    return Landmarks(points, found, which)
 
 
 def outer_eye_distance(points: Tensor) -> Tensor:
@@ -205,8 +208,8 @@ def _tensor_from_array(array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.array(array, exact, order="C"))
 
 
-def _points_from_tensor(tensor: Tensor) -> tuple[Tensor, bool]:
-    """``[B, 68, 2]`` float32 or float64 points and whether they come from a mesh."""
+def _points_from_tensor(tensor: Tensor) -> tuple[Tensor, str]:
+    """``[B, 68, 2]`` float32 or float64 points and the landmark model of a mesh, else nothing."""
     if not is_plain(tensor):
         raise LandmarkError(
             f"landmarks must be a dense tensor of real numbers, got {tensor.dtype}, layout "
@@ -220,11 +223,11 @@ def _points_from_tensor(tensor: Tensor) -> tuple[Tensor, bool]:
         raise LandmarkError(f"landmarks of {tensor.dtype} cannot be read: {error}.") from error
     match shape:
         case (_, 136):
-            return tensor.reshape(-1, 2, LANDMARKS).mT, False
+            return tensor.reshape(-1, 2, LANDMARKS).mT, ""
         case (_, 68, 2 | 3):
-            return tensor[..., :2], False
+            return tensor[..., :2], ""
         case (_, 468 | 478, 2 | 3):
-            return tensor[:, list(MESH_VERTICES_68), :2], True
+            return tensor[:, list(MESH_VERTICES_68), :2], "mediapipe"
     raise LandmarkError(
         f"landmarks of shape {list(shape)} are not supported. Pass [B, 68, 2] or [B, 68, 3] "
         "points, [B, 468, 2|3] or [B, 478, 2|3] mesh vertices, or [B, 136] (68 x, then 68 y); "
@@ -232,14 +235,14 @@ def _points_from_tensor(tensor: Tensor) -> tuple[Tensor, bool]:
     )
 
 
-def find_landmark_columns(names: Iterable[str]) -> tuple[list[str], bool]:
+def find_landmark_columns(names: Iterable[str]) -> tuple[list[str], str]:
     """Which columns of a table its landmarks are read from.
 
     Args:
         names: The names of all its columns, without spaces around them.
 
     Returns:
-        136 names, x then y, and whether they are vertices of a mesh.
+        136 names, x then y, and the landmark model of a mesh; of other tables nothing.
 
     Raises:
         LandmarkError: The table has no landmarks, part of them, or some of them twice.
@@ -248,11 +251,11 @@ def find_landmark_columns(names: Iterable[str]) -> tuple[list[str], bool]:
     vertices = set(_columns("", MESH_VERTICES_68)).difference(landmark_columns())
     # A mesh table has x_0..x_67 as well, and there they are vertices, not the 68 landmarks.
     if not vertices.isdisjoint(present):
-        wanted, mesh = _columns("", MESH_VERTICES_68), True
+        wanted, mesh = _columns("", MESH_VERTICES_68), "mediapipe"
     elif "mesh_x_0" in present:
-        wanted, mesh = _columns("mesh_", MESH_VERTICES_68), True
+        wanted, mesh = _columns("mesh_", MESH_VERTICES_68), "detectorv2"
     else:
-        wanted, mesh = landmark_columns(), False
+        wanted, mesh = landmark_columns(), ""
     missing = [name for name in wanted if name not in present]
     if missing:
         raise LandmarkError(_describe_missing(missing, wanted, list(present)))
@@ -264,7 +267,7 @@ def find_landmark_columns(names: Iterable[str]) -> tuple[list[str], bool]:
     return wanted, mesh
 
 
-def _points_from_table(table: pd.DataFrame) -> tuple[Tensor, bool]:
+def _points_from_table(table: pd.DataFrame) -> tuple[Tensor, str]:
     """As :func:`_points_from_tensor`, from the columns of a table."""
     names = [str(column).strip() for column in table.columns]
     wanted, mesh = find_landmark_columns(names)

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from feat_pose_plugin.pose.landmark_models import LandmarkKind
 from feat_pose_plugin.pose.landmarks import (
     LANDMARKS,
     OUTER_EYE_CORNERS,
-    LandmarkKind,
     Landmarks,
     outer_eye_distance,
 )
@@ -37,21 +37,20 @@ class Limits(NamedTuple):
     """What a row without a flag keeps to.
 
     Attributes:
-        residual: Largest residual, in distances of the outer eye corners.
         eyes: Smallest distance of the outer eye corners in the picture, as a share of what it would
             be if the head looked at the camera.
         yaw_deg: Largest turn to the side, the edge of what the network was trained on.
     """
 
-    residual: float
     eyes: float
     yaw_deg: float
 
 
 LIMITS: Mapping[LandmarkKind, Limits] = MappingProxyType(
-    {"2d": Limits(0.146, 0.128, 95.0), "3d": Limits(0.118, 0.045, 95.0)}
+    {"2d": Limits(0.128, 95.0), "3d": Limits(0.045, 95.0), "mesh": Limits(0.045, 95.0)}
 )
-"""Of the training faces, 90 in 100 have a smaller residual, and 99 in 100 wider eyes.
+"""Of the training faces, 99 in 100 have wider eyes, and 90 in 100 a smaller residual than the
+generic profiles allow.
 
 Shapes, expressions and jaws are wilder there than on real faces; docs/translation-and-trust.md says
 how many of those are flagged.
@@ -97,14 +96,14 @@ def judge(landmarks: Landmarks, rotvec: Tensor, frame_size: Tensor) -> pd.DataFr
     points, rotation = landmarks.points, rotvec_to_matrix(rotvec)
     residual = torch.empty(len(points), device=points.device)
     flags = torch.zeros(3, len(points), dtype=torch.bool, device=points.device)
-    for landmark_kind, rows in landmarks.rows_by_kind():
-        limits = LIMITS[landmark_kind]
-        face = load_reference_face(landmark_kind, points.device)
+    for model, rows in landmarks.rows_by_model():
+        limits = LIMITS[model.kind]
+        face = load_reference_face(model.kind, points.device)
         fit = fit_reference_face(points[rows], rotation[rows], face)
         residual[rows] = fit.residual
         # Where the camera is, seen from the head: its direction in the axes of the head.
         turn = torch.atan2(rotation[rows, 2, 0].abs(), rotation[rows, 2, 2])
-        flags[0, rows] = fit.residual > limits.residual
+        flags[0, rows] = fit.residual > model.residual_limit
         flags[1, rows] = turn.rad2deg() > limits.yaw_deg
         flags[2, rows] = fit.eyes < limits.eyes
     reasons = {

@@ -21,11 +21,12 @@ from torch import Tensor
 from feat_pose_plugin.errors import WeightsError
 from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.pose.camera import RigidFace
-from feat_pose_plugin.pose.landmarks import LANDMARKS, LandmarkKind
+from feat_pose_plugin.pose.landmark_models import LandmarkKind
+from feat_pose_plugin.pose.landmarks import LANDMARKS
 from feat_pose_plugin.pose.reading import parse_json, read_bytes
 
 STEADY_LANDMARKS: Mapping[LandmarkKind, slice] = MappingProxyType(
-    {"2d": slice(17, LANDMARKS), "3d": slice(LANDMARKS)}
+    {"2d": slice(17, LANDMARKS), "3d": slice(LANDMARKS), "mesh": slice(LANDMARKS)}
 )
 """The landmarks that stay on the same points of a turning head. The jaw of 2D landmarks slides."""
 
@@ -44,7 +45,8 @@ def load_reference_face(landmark_kind: LandmarkKind, device: torch.device) -> Te
     Raises:
         WeightsError: See :func:`read_reference_face`.
     """
-    return read_reference_face(_FOLDER / f"{landmark_kind}.json").to(device)
+    name = "2d" if landmark_kind == "2d" else "3d"  # a mesh is points of the same head
+    return read_reference_face(_FOLDER / f"{name}.json").to(device)
 
 
 @cache

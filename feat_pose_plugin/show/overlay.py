@@ -258,9 +258,9 @@ def _find_heads(table: pd.DataFrame, size: tuple[int, int], convention: str | No
         rotation = to_camera(landmarks.points.mean(dim=1))
         translation = torch.empty_like(values[:, 3:])
         face = face.clone()
-        for landmark_kind, rows in landmarks.rows_by_kind():
-            face[rows] = load_reference_face(landmark_kind, device)
-            rigid = load_rigid_face(landmark_kind, device)
+        for model, rows in landmarks.rows_by_model():
+            face[rows] = load_reference_face(model.kind, device)
+            rigid = load_rigid_face(model.kind, device)
             translation[rows] = rigid.locate(landmarks.points[rows], rotation[rows], camera)
     elif (box := _boxes(plain)) is not None:
         rotation = to_camera(box[:, :2] + box[:, 2:] / 2)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from feat_pose_plugin.errors import TrainingError
 from feat_pose_plugin.mlp.pyfeat_folder import feat_folder
-from feat_pose_plugin.pose.landmarks import LANDMARKS, MIRROR_68, LandmarkKind
+from feat_pose_plugin.pose.landmark_models import LandmarkKind
+from feat_pose_plugin.pose.landmarks import LANDMARKS, MIRROR_68
 from feat_pose_plugin.pose.reference_face import STEADY_LANDMARKS
 from feat_pose_plugin.pose.rotations import rotvec_to_matrix
 from feat_pose_plugin.training.face_model import FaceModel

@@ -25,7 +25,7 @@ from feat_pose_plugin.errors import TrainingError
 from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
 from feat_pose_plugin.mlp.model import OUTPUTS, PoseMLP, normalise
-from feat_pose_plugin.pose.landmarks import LandmarkKind
+from feat_pose_plugin.pose.landmark_models import LandmarkKind
 from feat_pose_plugin.pose.reference_face import write_reference_face
 from feat_pose_plugin.pose.rotations import geodesic_angle, rotvec_to_matrix
 from feat_pose_plugin.training.card import start_card

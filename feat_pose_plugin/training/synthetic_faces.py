@@ -18,12 +18,8 @@ from torch import Tensor
 
 from feat_pose_plugin.errors import TrainingError
 from feat_pose_plugin.pose.conventions import ICT_TO_IMG2POSE_DEG
-from feat_pose_plugin.pose.landmarks import (
-    LANDMARKS,
-    MIRROR_68,
-    LandmarkKind,
-    outer_eye_distance,
-)
+from feat_pose_plugin.pose.landmark_models import LandmarkKind
+from feat_pose_plugin.pose.landmarks import LANDMARKS, MIRROR_68, outer_eye_distance
 from feat_pose_plugin.pose.rotations import (
     matrix_to_rotvec,
     resample_by_arc_length,

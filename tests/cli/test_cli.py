@@ -136,7 +136,7 @@ from feat_pose_plugin.cli import app
 class Echo(PoseBackend):
     provenance = Provenance("echo", "MIT")
 
-    def estimate(self, landmarks, *, frame_size=None, landmark_kind="2d"):
+    def estimate(self, landmarks, *, frame_size=None, landmark_model):
         return torch.tensor([[0.0, 0, 0, *frame_size, 0]]).repeat(len(landmarks), 1)
 
 register_pose_backend("echo", Echo)

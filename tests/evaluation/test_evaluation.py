@@ -43,7 +43,8 @@ from feat_pose_plugin.evaluation import (
 from feat_pose_plugin.pose import conventions
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend, Provenance
 from feat_pose_plugin.pose.conventions import from_img2pose
-from feat_pose_plugin.pose.landmarks import LandmarkKind, landmark_columns, read_landmarks
+from feat_pose_plugin.pose.landmark_models import LandmarkKind, LandmarkModel
+from feat_pose_plugin.pose.landmarks import landmark_columns, read_landmarks
 from feat_pose_plugin.testing import FACE_68
 
 FLIP = np.diag([1.0, -1.0, -1.0])
@@ -52,7 +53,7 @@ EXACT = 1e-4
 
 
 class Told(PoseBackend):
-    """A backend that is told what to say: face i stands i thousand pixels to the right."""
+    """A backend that is told what to say: face i stands 10 i pixels to the right."""
 
     provenance = Provenance("told", "none")
 
@@ -65,13 +66,13 @@ class Told(PoseBackend):
         landmarks: torch.Tensor,
         *,
         frame_size: FrameSize | None = None,
-        landmark_kind: LandmarkKind = "2d",
+        landmark_model: LandmarkModel,
     ) -> torch.Tensor:
         pose = torch.full((len(landmarks), 6), torch.nan)
         usable = landmarks.isfinite().flatten(1).all(dim=1)
-        face = (landmarks[usable].mean(dim=(1,))[:, 0] / 1000).round().long()
+        face = (landmarks[usable].mean(dim=(1,))[:, 0] / 10).round().long()
         pose[usable, :3] = self.rotvec[face]
-        self.seen |= dict.fromkeys(face.tolist(), (frame_size, landmark_kind))
+        self.seen |= dict.fromkeys(face.tolist(), (frame_size, landmark_model.kind))
         return pose
 
 
@@ -79,7 +80,7 @@ def faces(count: int) -> np.ndarray:
     """``[count, 68, 2]`` landmarks that :class:`Told` can tell apart."""
     points = np.tile(10 * FACE_68[:, :2].numpy().astype(np.float64), (count, 1, 1))
     points -= points.mean(axis=(0, 1))
-    points[..., 0] += 1000 * np.arange(count)[:, None]
+    points[..., 0] += 10 * np.arange(count)[:, None]
     return points
 
 
@@ -253,7 +254,7 @@ def test_the_landmark_model_reaches_the_backend(landmark_model: LandmarkKind) ->
 
 def test_a_mesh_is_3d_on_its_own() -> None:
     mesh = np.random.default_rng(0).normal(size=(4, 478, 3))
-    mesh[..., 0] += 1000 * np.arange(4)[:, None]
+    mesh[..., 0] += 10 * np.arange(4)[:, None]
     known = some_rotations(4)
     backend = Told(known)
     rotation = torch.from_numpy(known.as_matrix())

@@ -254,7 +254,7 @@ class Still(PoseBackend):
     def __init__(self, label="still"):
         self.provenance = Provenance(label, "MIT")
 
-    def estimate(self, landmarks, *, frame_size=None, landmark_kind="2d"):
+    def estimate(self, landmarks, *, frame_size=None, landmark_model):
         return landmarks.new_zeros(len(landmarks), 6)
 
 

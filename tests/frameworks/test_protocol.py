@@ -66,8 +66,12 @@ class Asked(PoseBackend):
 
     provenance = Provenance("asked", "MIT")
 
-    def estimate(self, landmarks, *, frame_size=None, landmark_kind="2d"):
-        self.landmarks, self.frame_size, self.landmark_model = landmarks, frame_size, landmark_kind
+    def estimate(self, landmarks, *, frame_size=None, landmark_model):
+        self.landmarks, self.frame_size, self.landmark_model = (
+            landmarks,
+            frame_size,
+            landmark_model.name,
+        )
         return landmarks.new_full((len(landmarks), 6), 0.5)
 
 

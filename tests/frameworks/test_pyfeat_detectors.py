@@ -518,8 +518,8 @@ class Fixed(PoseBackend):
     def __init__(self) -> None:
         self.asked: list[tuple[int, object, str]] = []
 
-    def estimate(self, landmarks, *, frame_size=None, landmark_kind="2d"):
-        self.asked.append((len(landmarks), frame_size, landmark_kind))
+    def estimate(self, landmarks, *, frame_size=None, landmark_model):
+        self.asked.append((len(landmarks), frame_size, landmark_model.kind))
         pose = torch.tensor([0.1, 0.2, 0.3, 1, 2, 3]).repeat(len(landmarks), 1)
         pose[landmarks.isnan().any(dim=(1, 2))] = torch.nan
         return pose

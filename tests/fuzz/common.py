@@ -20,15 +20,15 @@ TOLERANCE = 1e-4  # radians: float32 rounding of one face among others
 
 
 @cache
-def estimator(landmark_kind: str = "auto", *, quality: bool = False) -> PoseEstimator:
+def estimator(landmark_model: str = "auto", *, quality: bool = False) -> PoseEstimator:
     backend = get_pose_backend("pose_mlp_synth")
-    return PoseEstimator(backend=backend, landmark_kind=landmark_kind, quality=quality)
+    return PoseEstimator(backend=backend, landmark_model=landmark_model, quality=quality)
 
 
 @cache
-def known_pose(landmark_kind: str = "auto") -> np.ndarray:
+def known_pose(landmark_model: str = "auto") -> np.ndarray:
     """``[3]`` Pitch, Roll, Yaw of :data:`FACE`."""
-    return estimator(landmark_kind)(FACE[None]).to_numpy()[0, :3]
+    return estimator(landmark_model)(FACE[None]).to_numpy()[0, :3]
 
 
 def check_pose(pose: pd.DataFrame, rows: int, clean: list[int], known: np.ndarray) -> None:

@@ -29,7 +29,7 @@ class Odd(PoseBackend):
     def __init__(self, answer: object = None) -> None:
         self._answer = answer
 
-    def estimate(self, landmarks, *, frame_size=None, landmark_kind="2d"):
+    def estimate(self, landmarks, *, frame_size=None, landmark_model):
         if isinstance(self._answer, BaseException):
             raise type(self._answer)(*self._answer.args)  # a new one, or its traceback grows
         return landmarks.new_zeros(len(landmarks), 6) if self._answer is None else self._answer

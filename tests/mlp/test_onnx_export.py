@@ -69,7 +69,7 @@ def exported(request, tmp_path_factory) -> tuple[Path, Callable[[torch.Tensor], 
     export_onnx(path, pose_model=backend, landmark_kind=landmark_kind)
 
     def expected(landmarks: torch.Tensor) -> np.ndarray:
-        pose = estimate_pose(landmarks, pose_model=backend, landmark_kind=landmark_kind)
+        pose = estimate_pose(landmarks, pose_model=backend, landmark_model=landmark_kind)
         return pose[["Pitch", "Roll", "Yaw"]].to_numpy()
 
     return path, expected
@@ -168,7 +168,7 @@ def test_a_convention_is_in_the_graph_and_in_its_metadata(convention, tmp_path):
 def check_rotation(found: np.ndarray, there: Convention) -> None:
     """It is that of img2pose's angles, and where those are small, number for number."""
     assert found.shape == (500, len(there.rotation_columns))
-    pose = estimate_pose(faces(500), landmark_kind="3d", convention="img2pose")
+    pose = estimate_pose(faces(500), landmark_model="3d", convention="img2pose")
     turned = torch.tensor(pose[["Pitch", "Roll", "Yaw"]].to_numpy(np.float64))
     rotation = torch.from_numpy(found).double()
     if there.representation == "matrix":
@@ -228,7 +228,7 @@ def test_the_command_writes_what_it_is_told_and_replaces_nothing(tmp_path):
     result = feat_pose("export", path, *options)
     assert result.exit_code == 0, result.output
     assert result.stdout == f"wrote {path}\n"
-    pose = estimate_pose(faces(7), landmark_kind="3d", convention="300w-lp")
+    pose = estimate_pose(faces(7), landmark_model="3d", convention="300w-lp")
     np.testing.assert_allclose(run(path, faces(7)), pose[["Pitch", "Roll", "Yaw"]], atol=1e-3)
     path.write_bytes(b"before")
     refused(feat_pose("export", path), 2, str(path), "--force")

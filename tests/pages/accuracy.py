@@ -43,7 +43,8 @@ from feat_pose_plugin.evaluation.estimates import estimate_rotations
 from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint
 from feat_pose_plugin.pose.backend import PoseBackend, Provenance
-from feat_pose_plugin.pose.landmarks import LandmarkKind, read_landmarks
+from feat_pose_plugin.pose.landmark_models import LandmarkKind
+from feat_pose_plugin.pose.landmarks import read_landmarks
 from feat_pose_plugin.pose.registry import get_pose_backend
 from feat_pose_plugin.pose.rotations import geodesic_angle, rotvec_to_matrix
 from feat_pose_plugin.training.face_model import FaceModel, read_face_model

@@ -8,7 +8,8 @@ import torch
 
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend, Provenance
 from feat_pose_plugin.pose.camera import cameras, line_of_sight
-from feat_pose_plugin.pose.landmarks import LandmarkKind, usable_rows
+from feat_pose_plugin.pose.landmark_models import LandmarkModel
+from feat_pose_plugin.pose.landmarks import usable_rows
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec, rotvec_to_matrix
 from feat_pose_plugin.testing import FACE_68
 from feat_pose_plugin.training.mean_face import read_img2pose_face
@@ -34,9 +35,9 @@ class SQPnP(PoseBackend):
         landmarks: torch.Tensor,
         *,
         frame_size: FrameSize | None = None,
-        landmark_kind: LandmarkKind = "2d",
+        landmark_model: LandmarkModel,
     ) -> torch.Tensor:
-        del landmark_kind
+        del landmark_model
         if frame_size is None:
             raise ValueError("SQPnP needs the frame size.")
         pose = torch.full((len(landmarks), 6), torch.nan)

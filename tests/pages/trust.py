@@ -16,12 +16,8 @@ from feat_pose_plugin.mlp.pyfeat_folder import feat_folder
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
 from feat_pose_plugin.pose.camera import cameras, line_of_sight
 from feat_pose_plugin.pose.estimate import PoseEstimator
-from feat_pose_plugin.pose.landmarks import (
-    LandmarkKind,
-    outer_eye_distance,
-    read_landmarks,
-    usable_rows,
-)
+from feat_pose_plugin.pose.landmark_models import LandmarkKind, find_landmark_model
+from feat_pose_plugin.pose.landmarks import outer_eye_distance, read_landmarks, usable_rows
 from feat_pose_plugin.pose.quality import FLAGS_COLUMN, LIMITS, RESIDUAL_COLUMN, fit_reference_face
 from feat_pose_plugin.pose.reference_face import load_reference_face
 from feat_pose_plugin.pose.rotations import geodesic_angle, rotvec_to_matrix
@@ -240,12 +236,13 @@ def training_percentiles(
     points: Tensor, network: LandmarkKind, backend: PoseBackend
 ) -> dict[str, float]:
     """Where the limits of the flags lie among training faces."""
-    rotation = rotvec_to_matrix(backend.estimate(points, landmark_kind=network)[:, :3])
+    model = find_landmark_model(network)
+    rotation = rotvec_to_matrix(backend.estimate(points, landmark_model=model)[:, :3])
     fit = fit_reference_face(points, rotation, load_reference_face(network, points.device))
     limits = LIMITS[network]
     return {
-        "limit of the residual": limits.residual,
-        "share below it": (fit.residual < limits.residual).float().mean().item(),
+        "limit of the residual": model.residual_limit,
+        "share below it": (fit.residual < model.residual_limit).float().mean().item(),
         "limit of the eyes": limits.eyes,
         "share above it": (fit.eyes > limits.eyes).float().mean().item(),
     }

@@ -16,6 +16,7 @@ from feat_pose_plugin.mlp.pose_mlp import MLPBackend
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE
 from feat_pose_plugin.pose.conventions import CONVENTIONS, from_img2pose
 from feat_pose_plugin.pose.estimate import PoseEstimator
+from feat_pose_plugin.pose.landmark_models import find_landmark_model
 from feat_pose_plugin.pose.landmarks import Landmarks, landmark_columns
 from feat_pose_plugin.testing import (
     RULES,
@@ -36,15 +37,16 @@ class Recorder(PoseBackend):
         self.calls = []
         self.answer = answer
 
-    def estimate(self, landmarks, *, frame_size=None, landmark_kind="2d"):
-        self.calls.append((landmarks, frame_size, landmark_kind))
+    def estimate(self, landmarks, *, frame_size=None, landmark_model):
+        self.calls.append((landmarks, frame_size, landmark_model.kind))
         if self.answer is not None:
             return self.answer(landmarks)
         return torch.full((len(landmarks), 6), float(len(self.calls)))
 
 
 def landmarks(is_3d: list[bool], points: torch.Tensor = FACES) -> Landmarks:
-    return Landmarks(points[: len(is_3d)], torch.tensor(is_3d, dtype=torch.bool))
+    models = (find_landmark_model("2d"), find_landmark_model("3d"))
+    return Landmarks(points[: len(is_3d)], models, torch.tensor(is_3d, dtype=torch.int64))
 
 
 # The block
@@ -86,12 +88,15 @@ def test_each_landmark_kind_is_estimated_as_such_in_the_order_of_the_rows():
     assert block["Pitch"].tolist() == [2, 1, 2, 1]
 
 
-@pytest.mark.parametrize(("takes", "given"), [(False, torch.float32), (True, torch.float64)])
-def test_float64_is_for_backends_that_take_it(takes, given):
+def test_float64_is_rounded_where_it_does_not_matter():
     recorder = Recorder()
-    recorder.takes_float64 = takes
-    estimated(recorder, FACES.double())
-    assert recorder.calls[0][0].dtype == given
+    far = 5000 + FACES.double()
+    estimated(recorder, torch.cat([FACES.double(), far]))
+    (given, *_) = recorder.calls[0]
+    assert given.dtype == torch.float32
+    assert torch.equal(given[: len(FACES)], FACES)
+    moved = FACES - FACES.mean(dim=1, keepdim=True)
+    torch.testing.assert_close(given[len(FACES) :], moved, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(("is_3d", "kind"), [([False] * 4, "2d"), ([True] * 4, "3d")])
@@ -170,6 +175,10 @@ def test_backend_without_estimate_cannot_be_made():
 # Backends of the shared network
 
 
+def ask(backend, kind):
+    return backend.estimate(FACES, landmark_model=find_landmark_model(kind))
+
+
 @pytest.fixture
 def pair(make_checkpoint) -> dict[str, Path]:
     return {
@@ -190,17 +199,17 @@ def test_each_landmark_kind_has_its_network_and_its_hash(pair):
     backend = MLPBackend("random", "MIT", pair, has_translation=True)
     for kind, path in pair.items():
         alone = MLPBackend("random", "MIT", {"2d": path, "3d": path}, has_translation=True)
-        assert torch.equal(backend.estimate(FACES, landmark_kind=kind), alone.estimate(FACES))
+        assert torch.equal(ask(backend, kind), ask(alone, "2d"))
         weights = backend.provenance.weights[kind]
         assert weights.path == path
         assert weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    two, three = (backend.estimate(FACES, landmark_kind=kind) for kind in ("2d", "3d"))
+    two, three = (ask(backend, kind) for kind in ("2d", "3d"))
     assert not torch.allclose(two, three)
 
 
 def test_translation_is_passed_on_or_nan(pair):
     backends = [MLPBackend("random", "MIT", pair, has_translation=has) for has in (True, False)]
-    told, withheld = (backend.estimate(FACES) for backend in backends)
+    told, withheld = (ask(backend, "2d") for backend in backends)
     assert told.isfinite().all()
     assert torch.equal(withheld[:, :3], told[:, :3])
     assert withheld[:, 3:].isnan().all()
@@ -221,6 +230,6 @@ def test_official_weights_serve_both_types_and_keep_their_translation(make_check
         backend = get_pose_backend(name)
         assert backend.provenance.name == "pose_mlp_v2"
         assert {weights.path for weights in backend.provenance.weights.values()} == {path}
-        two, three = (backend.estimate(FACES, landmark_kind=kind) for kind in ("2d", "3d"))
+        two, three = (ask(backend, kind) for kind in ("2d", "3d"))
         assert torch.equal(two, three)
         assert two.isfinite().all()

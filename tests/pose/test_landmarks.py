@@ -15,6 +15,7 @@ from feat_pose_plugin.errors import LandmarkError
 from feat_pose_plugin.pose.landmarks import (
     MESH_VERTICES_68,
     MIRROR_68,
+    Landmarks,
     landmark_columns,
     outer_eye_distance,
     read_landmarks,
@@ -50,6 +51,10 @@ def table_of(points: np.ndarray, prefix: str = "") -> pd.DataFrame:
 def detectorv2_table(meshes: np.ndarray, block_vertices: list[int]) -> pd.DataFrame:
     block = table_of(meshes[:, block_vertices, :2])
     return pd.concat([block, table_of(meshes, "mesh_")], axis=1)
+
+
+def kinds(read: Landmarks) -> list[str]:
+    return [read.models[number].kind for number in read.which.tolist()]
 
 
 # The tables of vertices
@@ -106,8 +111,7 @@ def test_every_layout_of_68_points_is_the_same(faces):
         openface,
     ):
         read = read_landmarks(source)
-        assert read.is_3d.dtype == torch.bool
-        assert not read.is_3d.any()
+        assert kinds(read) == ["2d"] * COUNT
         np.testing.assert_array_equal(read.points, faces)
 
 
@@ -126,7 +130,7 @@ def test_every_layout_of_a_mesh_is_the_same(meshes, block_vertices):
         detectorv2_table(meshes, block_vertices).iloc[:, ::-1],
     ):
         read = read_landmarks(source)
-        assert read.is_3d.all()
+        assert set(kinds(read)) == {"3d"}
         np.testing.assert_array_equal(read.points, first)
 
 
@@ -206,7 +210,7 @@ def test_no_rows(shape):
     for source in (torch.empty(shape), np.empty(shape)):
         read = read_landmarks(source)
         assert read.points.shape == (0, 68, 2)
-        assert read.is_3d.shape == (0,)
+        assert read.which.shape == (0,)
 
 
 def test_tables_without_rows(faces, meshes):
@@ -277,11 +281,11 @@ def test_a_face_is_usable_wherever_it_is_and_however_large(scale, shift, yaw):
 
 
 def test_landmark_model_goes_by_source_unless_said(faces, meshes):
-    for source, by_source in ((faces, False), (meshes, True)):
-        assert (read_landmarks(source).is_3d == by_source).all()
-        assert (read_landmarks(source, "auto").is_3d == by_source).all()
-        assert read_landmarks(source, "3d").is_3d.all()
-        assert not read_landmarks(source, "2d").is_3d.any()
+    for source, by_source in ((faces, "2d"), (meshes, "3d")):
+        assert set(kinds(read_landmarks(source))) == {by_source}
+        assert set(kinds(read_landmarks(source, "auto"))) == {by_source}
+        assert set(kinds(read_landmarks(source, "3d"))) == {"3d"}
+        assert set(kinds(read_landmarks(source, "2d"))) == {"2d"}
 
 
 # Detectorv2's 68-point block
@@ -296,7 +300,7 @@ def test_detectorv2_block_is_recognised_and_its_jaw_respaced_and_set_back(
     block = (turn.apply(canonical_face)[block_vertices, :2] * 20 + 500).astype(np.float32)
     for source in (block[None], table_of(block[None])):
         read = read_landmarks(source)
-        assert read.is_3d.all()
+        assert set(kinds(read)) == {"3d"}
         points = read.points[0].numpy()
         np.testing.assert_array_equal(points[17:], block[17:])
         # As for a mesh, the jaw is set back in the head. The temples (points 0 and 16) move with
@@ -329,7 +333,7 @@ def test_respaced_jaw_of_a_symmetric_face_is_symmetric(canonical_face, block_ver
 def test_said_type_wins_over_a_recognised_block(canonical_face, block_vertices):
     block = canonical_face[None, block_vertices, :2]
     said = read_landmarks(block, "2d")
-    assert not said.is_3d.any()
+    assert set(kinds(said)) == {"2d"}
     assert torch.equal(said.points, read_landmarks(block).points)
 
 
@@ -337,7 +341,7 @@ def test_blocks_and_other_rows_may_be_mixed(faces, canonical_face, block_vertice
     block = (canonical_face[None, block_vertices, :2] * 20 + 500).astype(np.float32)
     missing = np.full_like(block, np.nan)
     mixed = read_landmarks(np.concatenate([block, faces, missing, block]))
-    assert mixed.is_3d.tolist() == [True, *[False] * (COUNT + 1), True]
+    assert kinds(mixed) == ["3d", *["2d"] * (COUNT + 1), "3d"]
     np.testing.assert_array_equal(mixed.points[1 : COUNT + 1], faces)
     assert mixed.points[COUNT + 1].isnan().all()
 
@@ -345,8 +349,8 @@ def test_blocks_and_other_rows_may_be_mixed(faces, canonical_face, block_vertice
 def test_real_detectorv2_blocks_are_recognised(shared_data):
     with np.load(shared_data / "pyfeat_paths_dev.npz") as paths:
         blocks, meshes = paths["landmarks_detectorv2_block"], paths["mesh_detectorv2"]
-    assert read_landmarks(blocks).is_3d.all()
-    assert read_landmarks(meshes).is_3d.all()
+    assert set(kinds(read_landmarks(blocks))) == {"3d"}
+    assert set(kinds(read_landmarks(meshes))) == {"3d"}
 
 
 def test_real_landmarks_are_never_mistaken_for_a_block(shared_data, feat_folder):
@@ -375,7 +379,7 @@ def test_real_landmarks_are_never_mistaken_for_a_block(shared_data, feat_folder)
         read = read_landmarks(source)
         assert len(read.points) == len(source)
         assert usable_rows(read.points).any()
-        assert not read.is_3d.any()
+        assert set(kinds(read)) == {"2d"}
 
 
 # Bad input
@@ -427,9 +431,9 @@ def test_other_types_are_named(source):
         read_landmarks(source)
 
 
-@pytest.mark.parametrize("landmark_model", ["2D", "mesh", "", None, 3])
+@pytest.mark.parametrize("landmark_model", ["mesh", "", None, 3])
 def test_unknown_landmark_model(landmark_model, faces):
-    with pytest.raises(LandmarkError, match=f"'2d', '3d' or 'auto', got {landmark_model!r}"):
+    with pytest.raises(LandmarkError, match=f"unknown landmark_model {landmark_model!r}. Known"):
         read_landmarks(faces, landmark_model)
 
 

@@ -15,7 +15,8 @@ from feat_pose_plugin import PoseBackend, Provenance, estimate_pose, get_pose_ba
 from feat_pose_plugin.errors import FrameSizeError, OptionError
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE
 from feat_pose_plugin.pose.camera import cameras, line_of_sight
-from feat_pose_plugin.pose.landmarks import LandmarkKind, landmark_columns
+from feat_pose_plugin.pose.landmark_models import LandmarkKind, find_landmark_model
+from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.pose.reference_face import load_reference_face
 from feat_pose_plugin.testing import project_face
 
@@ -33,7 +34,7 @@ class Known(PoseBackend):
     def __init__(self, rotation: Rotation) -> None:
         self._rotvec = torch.from_numpy(rotation.as_rotvec().reshape(-1, 3)).float()
 
-    def estimate(self, landmarks, *, frame_size=None, landmark_kind="2d") -> Tensor:
+    def estimate(self, landmarks, *, frame_size=None, landmark_model) -> Tensor:
         return torch.cat([self._rotvec, torch.full_like(self._rotvec, torch.nan)], dim=1)
 
 
@@ -252,7 +253,7 @@ def test_the_bundled_weights_say_nothing_and_geometry_does():
 
 def test_the_official_weights_keep_theirs_unless_geometry_is_asked_for(official):
     points = project_face(torch.zeros(3, 3))
-    own = official.estimate(points).numpy()[:, 3:]
+    own = official.estimate(points, landmark_model=find_landmark_model("2d")).numpy()[:, 3:]
     options = {"pose_model": official, "frame_size": (720, 1280)}
     for translation in (None, "learned"):
         pose = estimate_pose(points, translation=translation, **options)

@@ -14,6 +14,7 @@ from test_placement import Known, line_of_sight_of, seen
 
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, estimate_pose, get_pose_backend
 from feat_pose_plugin.pose.estimate import PoseEstimator
+from feat_pose_plugin.pose.landmark_models import find_landmark_model
 from feat_pose_plugin.pose.landmarks import landmark_columns, outer_eye_distance
 from feat_pose_plugin.pose.quality import LIMITS
 from feat_pose_plugin.tables.pose_tables import estimate_table
@@ -28,7 +29,7 @@ PLACE = np.array([0.3, -0.2, 12.0])
 def judged(points: torch.Tensor, turn: Rotation, **options) -> pd.DataFrame:
     """The quality columns with the rotation known."""
     known = Known(line_of_sight_of(turn, points))
-    options = {"landmark_kind": "3d", "frame_size": SIZE, **options}
+    options = {"landmark_model": "3d", "frame_size": SIZE, **options}
     return estimate_pose(points, pose_model=known, quality=True, **options)[QUALITY]
 
 
@@ -130,7 +131,11 @@ def test_landmarks_that_fit_no_face_are_flagged():
     points[1, 48:] += 0.5 * outer_eye_distance(points)[1]
     quality = judged(points, turn)
     assert quality["PoseFlags"].tolist() == ["", "residual"]
-    assert quality["PoseResidual"][1] > LIMITS["3d"].residual > quality["PoseResidual"][0]
+    assert (
+        quality["PoseResidual"][1]
+        > find_landmark_model("3d").residual_limit
+        > quality["PoseResidual"][0]
+    )
 
 
 def test_a_head_turned_further_than_the_training_faces_is_flagged():
@@ -174,5 +179,5 @@ def test_reasons_are_joined():
 
 
 def test_the_edge_of_the_yaw_is_that_of_the_recipes():
-    for landmark_kind, limits in LIMITS.items():
-        assert limits.yaw_deg == RECIPES[landmark_kind].turned_most_deg[1]
+    for kind, recipe in RECIPES.items():
+        assert LIMITS[kind].yaw_deg == recipe.turned_most_deg[1]

@@ -36,7 +36,7 @@ class Still(PoseBackend):
     def __init__(self, label: str = "still"):
         self.provenance = Provenance(label, "MIT")
 
-    def estimate(self, landmarks, *, frame_size=None, landmark_kind="2d"):
+    def estimate(self, landmarks, *, frame_size=None, landmark_model):
         return landmarks.new_zeros(len(landmarks), 6)
 
 
@@ -74,7 +74,7 @@ def test_import_string_is_loaded_at_first_use_and_not_before(tmp_path, monkeypat
         "from feat_pose_plugin import PoseBackend, Provenance\n"
         "class Still(PoseBackend):\n"
         "    provenance = Provenance('lazy', 'MIT')\n"
-        "    def estimate(self, landmarks, *, frame_size=None, landmark_kind='2d'):\n"
+        "    def estimate(self, landmarks, *, frame_size=None, landmark_model):\n"
         "        return landmarks.new_zeros(len(landmarks), 6)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)

@@ -16,7 +16,8 @@ from feat_pose_plugin import FeatPoseError
 from feat_pose_plugin.errors import WeightsError
 from feat_pose_plugin.mlp.pose_mlp import BUNDLED
 from feat_pose_plugin.pose.conventions import INTER_OCULAR_UNITS
-from feat_pose_plugin.pose.landmarks import MIRROR_68, LandmarkKind
+from feat_pose_plugin.pose.landmark_models import LandmarkKind
+from feat_pose_plugin.pose.landmarks import MIRROR_68
 from feat_pose_plugin.pose.reference_face import (
     STEADY_LANDMARKS,
     load_reference_face,
