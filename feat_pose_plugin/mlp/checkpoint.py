@@ -1,18 +1,20 @@
-"""py-feat's checkpoint format, read, verified and written.
+"""Checkpoints, read, verified and written: py-feat's format, and a little more in the card.
 
 A checkpoint is ``NAME.safetensors`` (the state dict of :class:`PoseMLP`) and ``NAME.json`` beside
-it (``architecture.hidden``, ``architecture.dropout``, ``architecture.output_normalization.mean``
-and ``.std``, and whatever else the model card says). Only these two formats are ever read.
+it, the model card. Its ``architecture`` holds ``hidden``, ``dropout`` and
+``output_normalization.mean`` and ``.std``, as py-feat writes them. Ours also say ``input``
+(``"upright"``: faces are turned upright first) and ``output`` (``"rotation_vector"``; without it,
+the Euler angles of convention ``img2pose``). Only these two formats are ever read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError, deserialize
@@ -21,8 +23,10 @@ from torch import Tensor, nn
 
 from feat_pose_plugin.errors import WeightsError
 from feat_pose_plugin.files import write_whole
-from feat_pose_plugin.mlp.model import FEATURES, OUTPUTS, PoseMLP
+from feat_pose_plugin.mlp.model import FEATURES, FEATURES_WITH_DEPTH, OUTPUTS, PoseMLP
 from feat_pose_plugin.pose.reading import parse_json, read_bytes
+
+Output = Literal["euler_angles", "rotation_vector"]
 
 # Far above any network of this kind (the largest published one has 0.2 million parameters), far
 # below what could exhaust a machine.
@@ -32,8 +36,6 @@ _LARGEST_JSON = 1 << 20  # bytes
 _LARGEST_WEIGHTS = 64 << 20
 _FARTHEST = 1e3  # a landmark from the middle of its face, in distances of the outer eye corners
 _LARGEST_NUMBER = 1e17  # in a network: sums of squares stay finite in float32
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ class Checkpoint:
         mean: ``[6]`` float32 added to the standardised output after ``std`` scaled it.
         std: ``[6]`` float32.
         card: The whole JSON file.
+        upright: Whether the network expects faces that are upright in the picture.
+        output: What the first three outputs are: ``"euler_angles"`` of convention ``img2pose``, or
+            a ``"rotation_vector"``; radians.
     """
 
     path: Path
@@ -55,6 +60,8 @@ class Checkpoint:
     mean: Tensor
     std: Tensor
     card: Mapping[str, object]
+    upright: bool
+    output: Output
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -64,13 +71,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         path: The ``.safetensors`` file; the ``.json`` file lies beside it.
 
     Returns:
-        The checkpoint. v2 (LayerNorm) or v1 is read off the tensors: v2 has a 1-D
-        ``net.1.weight``.
+        The checkpoint. v2 (LayerNorm) or v1, and whether points have depth, is read off the
+        tensors: v2 has a 1-D ``net.1.weight``, and ``net.0.weight`` has 136 or 204 columns.
 
     Raises:
-        WeightsError: A file is missing or unreadable, the metadata lack a field or hold one of
-            the wrong type or size, or tensors differ from the architecture in name, shape or
-            dtype, are not finite, or are so large that a pose might not be.
+        WeightsError: A file is missing or unreadable, the card lacks a field or holds one of the
+            wrong type or size, or tensors differ from the architecture in name, shape or dtype,
+            are not finite, or are so large that a pose might not be.
     """
     card = _read_json(path.with_suffix(".json"))
     try:
@@ -82,10 +89,26 @@ def read_checkpoint(path: Path) -> Checkpoint:
             "checkpoint; get it again."
         ) from error
     shapes = {key: tuple(tensor["shape"]) for key, tensor in found.items()}
-    model, mean, std = _architecture(path, card, len(shapes.get("net.1.weight", ())) == 1)
-    _verify_shapes(path, shapes, model)
+    fields = _architecture(path.with_suffix(".json"), card)
+    with torch.device("meta"):  # no memory until the tensors of the file are in place
+        model = PoseMLP(
+            fields["hidden"],
+            float(fields["dropout"]),
+            layer_norm=len(shapes.get("net.1.weight", ())) == 1,
+            features=FEATURES_WITH_DEPTH
+            if shapes.get("net.0.weight", ())[1:] == (FEATURES_WITH_DEPTH,)
+            else FEATURES,
+        )
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     state = {}
-    for key, tensor in found.items():
+    for key in sorted(expected.keys() | found.keys()):
+        if expected.get(key) != shapes.get(key):
+            raise WeightsError(
+                f"{path}: tensor {key!r} has shape {shapes.get(key, 'none: it is missing')}, but "
+                f"the architecture in {path.with_suffix('.json').name} wants "
+                f"{expected.get(key, 'no such tensor')}. The two files do not belong together."
+            )
+        tensor = found[key]
         if tensor["dtype"] != "F32":
             raise WeightsError(f"{path}: tensor {key!r} has dtype {tensor['dtype']}, not F32.")
         state[key] = torch.frombuffer(tensor["data"], dtype=torch.float32).reshape(shapes[key])
@@ -93,44 +116,61 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise WeightsError(f"{path}: tensor {key!r} holds values that are not finite.")
     model.load_state_dict(state, assign=True)
     model.requires_grad_(False).eval()
+    mean, std = (torch.tensor(fields[key], dtype=torch.float32) for key in ("mean", "std"))
     largest = _largest_number(model, mean, std)
     if not largest <= _LARGEST_NUMBER:
         raise WeightsError(
             f"{path}: with these weights numbers of a network can grow to {largest:.3g}, and so a "
             "pose to infinity or NaN. They are no trained network, or damaged; get them again."
         )
-    return Checkpoint(path, hashlib.sha256(data).hexdigest(), model, mean, std, card)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Checkpoint(
+        path, sha256, model, mean, std, card, fields["input"] == "upright", fields["output"]
+    )
 
 
 def write_checkpoint(
-    path: Path, model: PoseMLP, mean: Tensor, std: Tensor, card: Mapping[str, object]
+    path: Path,
+    model: PoseMLP,
+    mean: Tensor,
+    std: Tensor,
+    card: Mapping[str, object],
+    *,
+    upright: bool = False,
+    output: Output = "euler_angles",
 ) -> None:
-    """Write a checkpoint that this package and py-feat both load.
+    """Write a checkpoint that this package loads; with the defaults, py-feat too.
 
     Args:
         path: The ``.safetensors`` file to write; the ``.json`` file is written beside it.
         model: The network.
-        mean: ``[6]`` mean of the training targets in convention ``img2pose``.
+        mean: ``[6]`` mean of the training targets.
         std: ``[6]`` standard deviation of the training targets, positive.
-        card: Further fields of the JSON file; ``architecture`` is filled in.
+        card: Further fields of the JSON file; ``architecture`` and the hash of the weights are
+            filled in.
+        upright: See :class:`Checkpoint`.
+        output: See :class:`Checkpoint`.
     """
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    weights = save(state)
     architecture = {
         "hidden": list(model.hidden),
         "dropout": model.dropout,
         "layer_norm": model.layer_norm,
+        "input": "upright" if upright else "centred",
+        "output": output,
         "output_normalization": {"mean": mean.tolist(), "std": std.tolist()},
     }
-    text = json.dumps({**card, "architecture": architecture}, indent=2) + "\n"
+    filled = {"architecture": architecture, "weights_sha256": hashlib.sha256(weights).hexdigest()}
     # Nested, so that a full disk leaves both files as they were.
     with write_whole(path.with_suffix(".json")) as card_part, write_whole(path) as part:
-        card_part.write_text(text, encoding="utf-8")
-        part.write_bytes(save(state))
+        card_part.write_text(json.dumps({**card, **filled}, indent=2) + "\n", encoding="utf-8")
+        part.write_bytes(weights)
 
 
 def _largest_number(model: PoseMLP, mean: Tensor, std: Tensor) -> float:
     """What no number exceeds while a pose is estimated, by the triangle inequality."""
-    most = torch.full((FEATURES,), _FARTHEST, dtype=torch.float64)
+    most = torch.full((model.features,), _FARTHEST, dtype=torch.float64)
     seen = [most]
     for layer in model.net:  # the others make no number larger
         if isinstance(layer, nn.Linear):
@@ -142,10 +182,9 @@ def _largest_number(model: PoseMLP, mean: Tensor, std: Tensor) -> float:
     return float(torch.cat(seen).max())
 
 
-def _read_json(path: Path) -> dict[str, object]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = read_bytes(path, _LARGEST_JSON)
-        return parse_json(data)
+        return parse_json(read_bytes(path, _LARGEST_JSON))
     except (OSError, ValueError) as error:
         raise WeightsError(
             f"{path} cannot be read as JSON: {error}. A checkpoint is NAME.safetensors with "
@@ -153,73 +192,50 @@ def _read_json(path: Path) -> dict[str, object]:
         ) from error
 
 
-def _architecture(
-    path: Path, card: Mapping[str, object], layer_norm: bool
-) -> tuple[PoseMLP, Tensor, Tensor]:
-    architecture = _field(path, card, "architecture", dict)
-    hidden = _field(path, architecture, "hidden", list)
-    sound = 0 < len(hidden) <= _MOST_LAYERS and all(
-        type(units) is int and 0 < units <= _LARGEST_LAYER for units in hidden
-    )
-    if not sound:
-        raise WeightsError(
-            f"{path.with_suffix('.json')}: architecture.hidden is {str(hidden)[:200]}; expected 1 "
-            f"to {_MOST_LAYERS} integers from 1 to {_LARGEST_LAYER}."
-        )
-    dropout = _field(path, architecture, "dropout", (int, float))
-    if isinstance(dropout, bool) or not 0 <= dropout < 1:
-        raise WeightsError(
-            f"{path.with_suffix('.json')}: architecture.dropout is {dropout!r}; expected a number "
-            "from 0 to below 1."
-        )
-    normalization = _field(path, architecture, "output_normalization", dict)
-    mean, std = (_six_numbers(path, normalization, key) for key in ("mean", "std"))
-    if not (std > 0).all():
-        raise WeightsError(
-            f"{path.with_suffix('.json')}: output_normalization.std is {std.tolist()}; all six "
-            "must be above 0."
-        )
-    with torch.device("meta"):  # no memory until the tensors of the file are in place
-        model = PoseMLP(hidden, float(dropout), layer_norm)
-    return model, mean, std
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= torch.finfo(torch.float32).max
 
 
-def _field(
-    path: Path, fields: Mapping[str, object], key: str, kind: type[T] | tuple[type[T], ...]
-) -> T:
-    value = fields.get(key)
-    if not isinstance(value, kind):
-        found = "missing" if key not in fields else f"a {type(value).__name__}"
-        raise WeightsError(
-            f"{path.with_suffix('.json')}: {key!r} is {found}. A model card holds "
-            "architecture.hidden, architecture.dropout and architecture.output_normalization "
-            "with mean and std."
-        )
-    return value
+def _are_six_numbers(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == OUTPUTS and all(map(_is_number, value))
 
 
-def _six_numbers(path: Path, fields: Mapping[str, object], key: str) -> Tensor:
-    values = cast("list[object]", _field(path, fields, key, list))
-    sound = len(values) == OUTPUTS and all(
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and abs(value) <= torch.finfo(torch.float32).max
-        for value in values
-    )
-    if not sound:
-        raise WeightsError(
-            f"{path.with_suffix('.json')}: output_normalization.{key} is {str(values)[:200]}; "
-            f"expected {OUTPUTS} finite numbers."
-        )
-    return torch.tensor(values, dtype=torch.float32)
+_EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "architecture": (lambda value: isinstance(value, dict), "an object"),
+    "output_normalization": (lambda value: isinstance(value, dict), "an object"),
+    "hidden": (
+        lambda value: (
+            isinstance(value, list)
+            and 0 < len(value) <= _MOST_LAYERS
+            and all(type(units) is int and 0 < units <= _LARGEST_LAYER for units in value)
+        ),
+        f"1 to {_MOST_LAYERS} integers from 1 to {_LARGEST_LAYER}",
+    ),
+    "dropout": (
+        lambda value: _is_number(value) and 0 <= value < 1,
+        "a number from 0 to below 1",
+    ),
+    "mean": (_are_six_numbers, "six finite numbers"),
+    "std": (
+        lambda value: _are_six_numbers(value) and min(torch.tensor(value)) > 0,
+        "six finite numbers above 0",
+    ),
+    "input": (lambda value: value in ("centred", "upright"), "'centred' or 'upright'"),
+    "output": (lambda value: value in get_args(Output), "'euler_angles' or 'rotation_vector'"),
+}
 
 
-def _verify_shapes(path: Path, found: Mapping[str, tuple[int, ...]], model: PoseMLP) -> None:
-    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    for key in sorted(expected.keys() | found.keys()):
-        if expected.get(key) != found.get(key):
+def _architecture(path: Path, card: Mapping[str, Any]) -> dict[str, Any]:
+    """All that a card says of the network, each field verified."""
+    fields: dict[str, Any] = {"input": "centred", "output": "euler_angles"}
+    fields["architecture"] = card.get("architecture", "missing")
+    for name, (is_right, expected) in _EXPECTED.items():
+        found = fields.get(name, "missing")
+        if not is_right(found):
             raise WeightsError(
-                f"{path}: tensor {key!r} has shape {found.get(key, 'none: it is missing')}, but "
-                f"the architecture in {path.with_suffix('.json').name} wants "
-                f"{expected.get(key, 'no such tensor')}. The two files do not belong together."
+                f"{path}: {name!r} is {str(found)[:200]}; expected {expected}. Get both files of "
+                "the checkpoint again, or update feat-pose-plugin."
             )
+        if isinstance(found, dict):
+            fields |= found
+    return fields

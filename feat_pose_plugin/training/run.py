@@ -216,7 +216,7 @@ def train_synth(
     with torch.no_grad():  # translation cannot be known from centred landmarks
         for parameter in last.parameters():
             parameter[3:] = 0
-    write_checkpoint(output, run.average, torch.zeros(OUTPUTS), std, card)
+    write_checkpoint(output, run.average, torch.zeros(OUTPUTS), std, card, output="rotation_vector")
     write_reference_face(
         output.with_suffix(".reference.json"),
         reference_face,

@@ -7,7 +7,7 @@ import ast
 import torch
 from torch import Tensor
 
-from feat_pose_plugin.mlp.pyfeat_folder import feat_folder
+from feat_pose_plugin.mlp.weights import feat_folder
 
 
 def read_canonical_face() -> tuple[Tensor, list[int]]:

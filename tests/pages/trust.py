@@ -12,7 +12,7 @@ import torch
 from sqpnp import solve_pnp
 from torch import Tensor
 
-from feat_pose_plugin.mlp.pyfeat_folder import feat_folder
+from feat_pose_plugin.mlp.weights import feat_folder
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
 from feat_pose_plugin.pose.camera import cameras, line_of_sight
 from feat_pose_plugin.pose.estimate import PoseEstimator

@@ -1,4 +1,4 @@
-"""Disks that fill, vanish or may not be written; signals; rivals; forks; memory: the real ones."""
+"""Disks that fill, vanish or may not be written; signals; rivals; threads; memory: real ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from local_hub import LocalHub
 
 from feat_pose_plugin.cli.demo import find_demo_tables
 from feat_pose_plugin.errors import TableError
@@ -419,7 +418,7 @@ def test_what_is_done_is_told_by_content_not_by_time(tables: Path, out: Path) ->
     assert contents(out) != made
 
 
-# Threads and forks
+# Threads
 
 
 def in_time(code: str, seconds: float = 60) -> list[str]:
@@ -460,85 +459,6 @@ print(len(found), max(float((pose - expected).abs().max()) for pose in found) < 
 """
     )
     assert said == ["200", "True"]
-
-
-def test_eight_children_forked_after_the_first_use() -> None:
-    """Torch's threads do not survive a fork; without care a child waits for them for ever."""
-    said = in_time(
-        _FACES
-        + """
-expected = estimate()
-children = []
-for _ in range(8):
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0 if (estimate() - expected).abs().max() < 1e-5 else 3)
-    children.append(pid)
-print(*[os.waitpid(pid, 0)[1] for pid in children])
-"""
-    )
-    assert said == ["0"] * 8
-
-
-@pytest.mark.parametrize("lock", ["registry", "mlp.weights"])
-def test_a_child_forked_while_a_thread_has_a_lock(lock: str) -> None:
-    """No thread of the child would release it."""
-    said = in_time(
-        _FACES
-        + f"""
-import time
-import feat_pose_plugin.{lock} as module
-estimate()
-held = threading.Event()
-def hold():
-    with module._lock:
-        held.set()
-        time.sleep(1)
-threading.Thread(target=hold).start()
-held.wait()
-pid = os.fork()
-if pid == 0:
-    estimate()
-    os._exit(0)
-print(os.waitpid(pid, 0)[1])
-""",
-        seconds=20,
-    )
-    assert said == ["0"]
-
-
-def test_a_child_forked_while_a_thread_asks_the_hub(local_hub: LocalHub, tmp_path: Path) -> None:
-    """The thread holds a lock that in the child nobody would release."""
-    local_hub.fault = "silent"
-    code = """
-import os, threading, time
-from feat_pose_plugin.errors import WeightsNotFoundError
-from feat_pose_plugin.mlp import weights
-def ask():
-    try:
-        weights.find_official()
-    except WeightsNotFoundError:
-        pass
-threading.Thread(target=ask, daemon=True).start()
-while not weights._hub_lock.locked():
-    time.sleep(0.01)
-pid = os.fork()
-if pid == 0:
-    os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # where nobody listens
-    ask()
-    os._exit(0)
-print(os.waitpid(pid, 0)[1])
-os._exit(0)
-"""
-    environment = os.environ | {
-        "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": local_hub.url, "HF_HOME": str(tmp_path)
-    }  # fmt: skip
-    environment.pop("FEAT_POSE_MLP_PATH", None)
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]
-    ended = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=40, check=False
-    )
-    assert ended.stdout == "0\n", ended.stderr
 
 
 # Memory
