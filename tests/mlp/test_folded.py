@@ -21,10 +21,12 @@ from feat_pose_plugin.mlp.folded import FoldedNetwork, Network
 from feat_pose_plugin.mlp.model import normalise
 from feat_pose_plugin.mlp.pose_mlp import BUNDLED
 from feat_pose_plugin.mlp.weights import load_checkpoint, load_network
+from feat_pose_plugin.pose.landmark_models import find_landmark_model
 from feat_pose_plugin.pose.landmarks import usable_rows
 from feat_pose_plugin.testing import project_face
 
 CPU = torch.device("cpu")
+KIND_2D = find_landmark_model("2d")
 SAME = 1e-5
 
 KINDS = ["bundled 2d", "bundled 3d", "v2", "small"]
@@ -183,8 +185,8 @@ def test_any_numbers_are_an_answer_or_six_nan(points, coinciding):
         points[36] = points[45]
     landmarks = torch.from_numpy(points)[None]
     backend = get_pose_backend("pose_mlp_synth")
-    alone = backend.estimate(landmarks)
-    among = backend.estimate(torch.cat([faces(1), landmarks, faces(1)]))
+    alone = backend.estimate(landmarks, landmark_model=KIND_2D)
+    among = backend.estimate(torch.cat([faces(1), landmarks, faces(1)]), landmark_model=KIND_2D)
     assert alone.shape == (1, 6)
     assert alone[0, :3].isnan().all() == alone[0, :3].isnan().any()
     assert torch.equal(alone.isnan(), among[1:2].isnan())
@@ -243,17 +245,21 @@ def test_a_fork_of_a_process_that_has_estimated_estimates():
     run_python("""
 import os, torch
 from feat_pose_plugin import get_pose_backend
+from feat_pose_plugin.pose.landmark_models import find_landmark_model
 from feat_pose_plugin.testing import project_face
 
+KIND_2D = find_landmark_model("2d")
 backend = get_pose_backend("pose_mlp_synth")
 faces = project_face(0.3 * torch.randn(3000, 3))
-expected = backend.estimate(faces)[:, :3], backend.estimate(faces[:1])[:, :3]
+estimate = lambda: [
+    backend.estimate(some, landmark_model=KIND_2D)[:, :3] for some in (faces, faces[:1])
+]
+expected = estimate()
 children = []
 for _ in range(4):
     child = os.fork()
     if not child:
-        found = backend.estimate(faces)[:, :3], backend.estimate(faces[:1])[:, :3]
-        os._exit(0 if all(map(torch.equal, found, expected)) else 1)
+        os._exit(0 if all(map(torch.equal, estimate(), expected)) else 1)
     children.append(child)
 assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
 """)
@@ -263,14 +269,16 @@ def test_memory_does_not_grow_with_the_batch():
     grown = run_python("""
 import resource, torch
 from feat_pose_plugin import get_pose_backend
+from feat_pose_plugin.pose.landmark_models import find_landmark_model
 from feat_pose_plugin.testing import project_face
 
+KIND_2D = find_landmark_model("2d")
 backend = get_pose_backend("pose_mlp_synth")
 faces = project_face(torch.zeros(1, 3)).repeat(400_000, 1, 1)
-backend.estimate(faces[:10_000])
+backend.estimate(faces[:10_000], landmark_model=KIND_2D)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
-pose = backend.estimate(faces)
+pose = backend.estimate(faces, landmark_model=KIND_2D)
 print(peak() - before - pose.nbytes // 1024)
 """)
     # Kilobytes on Linux. A copy of the landmarks would be 212,500, one hidden layer 400,000.

@@ -24,9 +24,11 @@ from feat_pose_plugin.mlp.weights import (
     load_checkpoint,
     load_network,
 )
+from feat_pose_plugin.pose.landmark_models import find_landmark_model
 from feat_pose_plugin.testing import project_face
 
 CPU = torch.device("cpu")
+KIND_2D = find_landmark_model("2d")
 
 
 def hub_cache(folder: Path, checkpoint: Path, *, files: tuple[str, ...] = ("safetensors", "json")):
@@ -128,7 +130,7 @@ def test_hub_cache_is_found_offline(make_checkpoint, tmp_path):
     assert find_official(tmp_path / "cache") == cached
     assert find_official(str(tmp_path / "cache")) == cached
     backend = get_pose_backend("pose_mlp", cache_dir=tmp_path / "cache")
-    assert backend.estimate(project_face(torch.zeros(2, 3))).shape == (2, 6)
+    assert backend.estimate(project_face(torch.zeros(2, 3)), landmark_model=KIND_2D).shape == (2, 6)
 
 
 @pytest.mark.usefixtures("no_official_weights")
