@@ -17,6 +17,7 @@ from types import SimpleNamespace
 
 import cv2
 import feat.data
+import feat.gaze_detectors.l2cs
 import feat.MPDetector
 import feat.utils.face_pose_mlp
 import feat.utils.io
@@ -29,13 +30,9 @@ import torch
 import xgboost
 from feat.au_detectors.MP_Blendshapes.MP_Blendshapes_test import MediaPipeBlendshapesMLPMixer
 from feat.au_detectors.StatLearning.SL_test import SVMClassifier, XGBClassifier
-from feat.emo_detectors.ResMaskNet.resmasknet_test import ResMasking
 from feat.emo_detectors.StatLearning.EmoSL_test import EmoSVMClassifier
 from feat.face_detectors.Retinaface.Retinaface_model import RETINAFACE_R34_CFG, RetinaFace
 from feat.facepose_detectors.img2pose.deps.models import FasterDoFRCNN
-from feat.gaze_detectors.l2cs import l2cs_resnet50
-from feat.identity_detectors.arcface.arcface_model import ArcFace
-from feat.identity_detectors.facenet.facenet_model import InceptionResnetV1
 from feat.landmark_detectors.basenet_test import MobileNet_GDConv
 from feat.landmark_detectors.mobilefacenet_test import MobileFaceNet
 from feat.landmark_detectors.pfld_compressed_test import PFLDInference
@@ -90,6 +87,24 @@ EMOTIONS = ["anger", "disgust", "fear", "happ", "sad", "sur", "neutral"]
 # Random weights
 
 
+class StandIn(nn.Module):
+    """For the largest networks, of emotion and identity, which have nothing to do with pose."""
+
+    def __init__(self, *args: object, **options: object) -> None:
+        super().__init__()
+        self.net, self.fc = nn.Linear(1, 1), nn.Identity()
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return self.fc(faces.new_zeros(len(faces), 512))
+
+
+def _stand_in(**layers: nn.Module) -> nn.Module:
+    network = StandIn()
+    for name, layer in layers.items():
+        setattr(network, name, layer)
+    return network
+
+
 class MeshStandIn(nn.Module):
     """Takes and gives what MediaPipe's mesh network does, which exists as a file only."""
 
@@ -107,20 +122,6 @@ def _img2pose() -> nn.Module:
         pose_stddev=torch.ones(6),
         threed_68_points=points,
     )
-
-
-def _facenet() -> nn.Module:
-    network = InceptionResnetV1(
-        pretrained=None, classify=False, num_classes=None, dropout_prob=0.6, device="cpu"
-    )
-    network.logits = nn.Linear(512, 8631)
-    return network
-
-
-def _resmasknet() -> nn.Module:
-    network = ResMasking("", in_channels=3)
-    network.fc = nn.Sequential(nn.Dropout(0.4), nn.Linear(512, 7))
-    return network
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:
@@ -209,10 +210,13 @@ FILES: dict[tuple[str, str], Callable[[Path], None]] = {
         EmoSVMClassifier, LinearSVC(), EMOTIONS, "full"
     ),
     ("resmasknet", "config.json"): _json({"in_channels": 3, "num_classes": 7}),
-    ("resmasknet", "ResMaskNet_Z_resmasking_dropout1_rot30.pth"): _torch_file(_resmasknet, "net"),
-    ("arcface_r50", "arcface_r50.safetensors"): _safetensors(lambda: ArcFace(backbone="r50").net),
-    ("facenet", "facenet_20180402_114759_vggface2.pth"): _torch_file(_facenet, None),
-    ("l2cs", "l2cs_gaze360_resnet50.safetensors"): _safetensors(l2cs_resnet50),
+    ("resmasknet", "ResMaskNet_Z_resmasking_dropout1_rot30.pth"): _torch_file(
+        lambda: _stand_in(fc=nn.Sequential(nn.Dropout(), nn.Linear(512, 7))), "net"
+    ),
+    ("arcface_r50", "arcface_r50.safetensors"): _safetensors(lambda: StandIn().net),
+    ("facenet", "facenet_20180402_114759_vggface2.pth"): _torch_file(
+        lambda: _stand_in(logits=nn.Linear(512, 8631)), None
+    ),
 }
 """What writes each file that py-feat downloads: (repository of py-feat, file)."""
 
@@ -262,6 +266,10 @@ def feat_hub(folder: Path, own: dict[tuple[str, str], Path] | None = None) -> It
         for module in _feat_modules():
             if getattr(module, "hf_hub_download", None) is huggingface_hub.hf_hub_download:
                 patch.setattr(module, "hf_hub_download", hub.download)
+            for network in {"ResMasking", "ArcFace", "InceptionResnetV1"} & vars(module).keys():
+                patch.setattr(module, network, StandIn)
+        zeros = lambda device: lambda crops: (np.zeros(len(crops)),) * 2  # noqa: E731
+        patch.setattr(feat.gaze_detectors.l2cs, "load_l2cs_from_hf", zeros)
         patch.setattr(huggingface_hub, "hf_hub_download", hub.download)
         patch.setattr(feat.utils.face_pose_mlp, "_CACHE", {})
         patch.delenv("FEAT_POSE_MLP_PATH", raising=False)

@@ -4,115 +4,86 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from feat_pose_plugin.errors import DetectorError
 from feat_pose_plugin.frameworks.pyfeat_detectors import Detectorv1
 from feat_pose_plugin.frameworks.successors import (
-    ARGUMENTS,
-    DETECT_ARGUMENTS,
-    LANDMARK_MODELS_WITH_HOG,
-    MODELS,
-    translate_arguments,
-    translate_model,
-    translate_pose,
-    translate_pose_options,
+    WITH_HOG,
+    WITH_IMG2POSE,
+    WITHOUT_IMG2POSE,
+    by_name,
+    translate,
 )
 
 if TYPE_CHECKING:
-    import torch
     from feat import Fex
 
-    from feat_pose_plugin.pose.backend import PoseBackend
+_POSITIONS = (
+    "face_model",
+    "landmark_model",
+    "au_model",
+    "emotion_model",
+    "facepose_model",
+    "identity_model",
+    "device",
+    "n_jobs",
+    "verbose",
+)
+"""Of py-feat 0.6."""
 
 
 class Detector(Detectorv1):
     """A Detectorv1 for scripts that were written for py-feat 0.4 to 0.7.
 
-    What py-feat 2 no longer has becomes its successor, with one FutureWarning that names both;
-    what has none is an error. ``docs/old-scripts.md`` lists them all. What a script leaves out is
-    what py-feat 2 does by itself. Names are read in any case of letters.
+    What py-feat 2 no longer has becomes its successor, with one FutureWarning that names both.
+    What has none is an error. ``docs/old-scripts.md`` lists them all. What a script leaves out is
+    what py-feat 2 does by itself. Names of models are read in any case of letters.
 
     Args:
-        face_model: ``"retinaface"`` or ``"img2pose"``, or a name that py-feat had.
-        landmark_model: ``"mobilefacenet"``, ``"mobilenet"`` or ``"pfld"``.
-        au_model: ``"xgb"``, ``"svm"`` or None, or a name that py-feat had.
-        emotion_model: ``"resmasknet"``, ``"svm"`` or None, or a name that py-feat had.
-        facepose_model: A name of :func:`~feat_pose_plugin.available_pose_backends` or one that
-            py-feat had; None for the pose of py-feat 2, which is always there.
-        identity_model: ``"arcface"``, ``"facenet"`` or None.
-        device: ``"cpu"``, ``"cuda"``, ``"mps"`` or ``"auto"``, or a torch device.
-        n_jobs: Without effect, as it was.
-        verbose: Without effect.
-        gaze_model: ``"l2cs"`` or None.
-        pose_model: As in :class:`~feat_pose_plugin.Detectorv1`; it goes before ``facepose_model``.
-        pose_options: As in :class:`~feat_pose_plugin.Detectorv1`.
-        facepose_model_kwargs: Becomes ``pose_options`` if ``facepose_model`` is a pose backend.
-        **arguments: Others that py-feat had.
+        *args: In the order of py-feat 0.6: ``face_model``, ``landmark_model``, ``au_model``,
+            ``emotion_model``, ``facepose_model``, ``identity_model``, ``device``, ``n_jobs``,
+            ``verbose``.
+        **arguments: These and others that py-feat had, and those of
+            :class:`~feat_pose_plugin.Detectorv1`. ``facepose_model`` is a name of
+            :func:`~feat_pose_plugin.available_pose_backends` or one that py-feat had, or None for
+            the pose of py-feat 2. ``pose_model`` goes before it.
 
     Raises:
         DetectorError: An argument or a value is unknown, or nothing took its place.
         BackendError: The pose backend cannot be made.
-        WeightsError: Its weights cannot be had or are not sound.
+        WeightsError: Its weights cannot be had or are not sound, or py-feat's models cannot.
     """
 
-    def __init__(
-        self,
-        face_model: str | None = "retinaface",
-        landmark_model: str | None = "mobilefacenet",
-        au_model: str | None = "xgb",
-        emotion_model: str | None = "resmasknet",
-        facepose_model: str | None = None,
-        identity_model: str | None = "arcface",
-        device: str | torch.device = "cpu",
-        n_jobs: int | None = 1,
-        verbose: bool | None = False,
-        *,
-        gaze_model: str | None = "l2cs",
-        pose_model: str | PoseBackend | None = None,
-        pose_options: Mapping[str, object] | None = None,
-        facepose_model_kwargs: Mapping[str, object] | None = None,
-        **arguments: object,
-    ) -> None:
-        messages: list[str] = []
-        translate_arguments(
-            {"n_jobs": n_jobs, "verbose": verbose, **arguments},
-            ARGUMENTS,
-            [name for name in _argument_names(Detector) if name not in ARGUMENTS],
-            messages,
-        )
+    def __init__(self, *args: Any, **arguments: Any) -> None:
+        said = by_name(args, arguments, _POSITIONS)
+        gives_way = []
+        if (pose_model := said.get("pose_model")) is not None:
+            old = said.pop("facepose_model", None)
+            if old not in (None, pose_model):
+                gives_way = [f"facepose_model={old!r} gives way to pose_model={pose_model!r}."]
         supported: dict[str, Any] = self.SUPPORTED_MODELS
-        models: dict[str, Any] = {
-            argument: translate_model(
-                argument, name, MODELS.get(argument, {}), supported[argument]["options"], messages
-            )
-            for argument, name in {
-                "face_model": face_model,
-                "au_model": au_model,
-                "emotion_model": emotion_model,
-                "identity_model": identity_model,
-                "gaze_model": gaze_model,
-            }.items()
-        }
-        with_hog = models["au_model"] is not None or models["emotion_model"] == "svm"
-        models["landmark_model"] = translate_model(
-            "landmark_model",
-            landmark_model,
-            LANDMARK_MODELS_WITH_HOG if with_hog else {},
-            supported["landmark_model"]["options"],
-            messages,
+        asked = {model: str(said.get(model, supported[model]["default"])) for model in supported}
+        asked = {model: name.lower() for model, name in asked.items()}
+        with_hog = asked["au_model"] != "none" or asked["emotion_model"] == "svm"
+        with_img2pose = asked["face_model"].startswith("img2pose")
+        translated, messages = translate(
+            "Detector",
+            said,
+            (*_POSITIONS[:7], "gaze_model", "pose_model", "pose_options"),
+            choices={name: model["options"] for name, model in supported.items()},
+            conditions=(
+                *([WITH_HOG] if with_hog else []),
+                WITH_IMG2POSE if with_img2pose else WITHOUT_IMG2POSE,
+            ),
         )
-        pose_model = translate_pose(models["face_model"], facepose_model, pose_model, messages)
-        options = translate_pose_options(facepose_model, facepose_model_kwargs or {}, messages)
-        for message in messages:
+        for message in (*gives_way, *messages):
             warnings.warn(message, FutureWarning, stacklevel=2)
-        super().__init__(
-            **models,
-            device=device.lower() if isinstance(device, str) else device,
-            pose_model=pose_model,
-            pose_options={**options, **(pose_options or {})},
-        )
+        if "facepose_model" in translated:
+            translated["pose_model"] = translated.pop("facepose_model")
+        if isinstance(device := translated.get("device"), str):
+            translated["device"] = device.lower()
+        super().__init__(**translated)
 
     def detect_image(self, *args: Any, **arguments: Any) -> Fex:
         """Faces in image files.
@@ -151,21 +122,10 @@ class Detector(Detectorv1):
         return self._detect(args, arguments)
 
     def _detect(self, args: tuple[Any, ...], arguments: Mapping[str, Any]) -> Fex:
-        messages: list[str] = []
-        accepted = _argument_names(super().detect)
-        translated = translate_arguments(arguments, DETECT_ARGUMENTS, accepted, messages)
-        for name in accepted[: len(args)]:
-            if name in translated:
-                raise DetectorError(
-                    f"{name} is passed by position and by name. Their order changed between "
-                    "versions of py-feat: pass all but the first argument by name."
-                )
+        parameters = inspect.signature(super().detect).parameters.values()
+        accepted = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+        translated, messages = translate("detect", by_name(args, arguments, accepted), accepted)
         for message in messages:
             warnings.warn(message, FutureWarning, stacklevel=3)
-        return super().detect(*args, **translated)
-
-
-def _argument_names(function: Callable[..., object]) -> list[str]:
-    """The names under which a function takes arguments, any others left aside."""
-    parameters = inspect.signature(function).parameters.values()
-    return [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+        fex: Fex = super().detect(**translated)
+        return fex

@@ -1,17 +1,10 @@
-"""Pose for the detectors of any framework.
-
-A detector class that keeps the protocol :class:`FaceDetector` takes a pose model after
-:func:`with_pose_model`. This module knows no framework.
-"""
+"""Pose for the detectors of any framework. This module knows no framework."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from functools import wraps
-from types import new_class
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,7 +13,7 @@ from feat_pose_plugin.errors import DetectorError
 from feat_pose_plugin.frameworks.native_pose import NativePose
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
 from feat_pose_plugin.pose.estimate import PoseEstimator
-from feat_pose_plugin.pose.landmarks import Landmarks, read_landmarks
+from feat_pose_plugin.pose.landmarks import read_landmarks
 from feat_pose_plugin.pose.registry import get_pose_backend
 
 if TYPE_CHECKING:
@@ -50,21 +43,83 @@ class Faces:
     frame_size: FrameSize | Tensor | NDArray[np.generic] | None = None
 
 
-class FaceDetector(Protocol):
-    """What a detector must say of itself to take a pose model.
+class WithPoseModel:
+    """Gives a detector class a choice of pose model.
+
+    It stands before that class::
+
+        class PoseDetector(WithPoseModel, Detector):
+            landmark_model = "dlib"
+
+            def detect(self, picture):
+                return self.add_pose(super().detect(picture))
+
+            def read_faces(self, result): ...
+
+            def write_pose(self, result, pose): ...
+
+    Args:
+        *args: Arguments of the detector, as are all others by name.
+        pose_model: A name of :func:`~feat_pose_plugin.available_pose_backends`, a backend, or None
+            for the detector as it is without this class.
+        pose_options: Options of :class:`~feat_pose_plugin.pose.estimate.PoseEstimator` by name. All
+            others go to the backend of that name.
 
     Attributes:
-        landmark_model: The kind of landmarks it finds, see
-            :func:`~feat_pose_plugin.estimate_pose`.
+        landmark_model: What made the landmarks, see :func:`~feat_pose_plugin.estimate_pose`. Read
+            after the detector's constructor.
         native_pose: The name of the pose that this instance estimates by itself, which a user can
             select as any other pose model; None if it has none. Read after its constructor.
+        pose_estimator: What estimates, set before the detector's constructor runs. None where the
+            detector's own pose stays.
+
+    Raises:
+        DetectorError: Options would have no effect, or this detector has not the pose asked for.
+        UnknownBackendError: ``pose_model`` is unknown.
+        BackendError: The backend cannot be made, or does not take the options.
+        WeightsError: Its weights cannot be had or are not sound.
     """
 
-    @property
-    def landmark_model(self) -> str: ...  # noqa: D102
+    landmark_model: str = "auto"
+    native_pose: str | None = None
+    pose_estimator: PoseEstimator | None
 
-    @property
-    def native_pose(self) -> str | None: ...  # noqa: D102
+    def __init__(
+        self,
+        *args: Any,
+        pose_model: str | PoseBackend | None = None,
+        pose_options: Mapping[str, object] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # First, because weights that are missing should not wait for the detector's own.
+        estimator = _make_estimator(pose_model, dict(pose_options or {}))
+        backend = None if estimator is None else estimator.backend
+        self.pose_estimator = None if isinstance(backend, NativePose) else estimator
+        super().__init__(*args, **kwargs)
+        if isinstance(backend, NativePose) and self.native_pose != backend.provenance.name:
+            raise DetectorError(
+                f"pose_model={backend.provenance.name!r} needs {backend.needs}. For this "
+                f"{type(self).__qualname__} take 'pose_mlp_synth' or another pose model."
+            )
+        if self.pose_estimator is not None:
+            provenance = self.pose_estimator.backend.provenance
+            self.accept_pose_model(provenance.describe(self.landmark_model))
+            self.pose_estimator = replace(self.pose_estimator, landmark_model=self.landmark_model)
+
+    def add_pose(self, result: Any) -> Any:
+        """The result of the method that finds faces, with the pose of each face."""
+        if self.pose_estimator is None:
+            return result
+        faces = self.read_faces(result)
+        read = read_landmarks(faces.landmarks, self.pose_estimator.landmark_model)
+        empty = torch.tensor(faces.empty, device=read.points.device)
+        if empty.shape != read.points.shape[:1]:
+            raise DetectorError(
+                f"Faces.empty has shape {list(empty.shape)} for {len(read.points)} rows of "
+                "landmarks; it must say of each row whether it holds no face."
+            )
+        read = replace(read, points=read.points.masked_fill(empty[:, None, None], torch.nan))
+        return self.write_pose(result, self.pose_estimator(read, frame_size=faces.frame_size))
 
     def accept_pose_model(self, description: str) -> None:
         """Note which pose model was chosen. Called once, after the constructor.
@@ -83,6 +138,7 @@ class FaceDetector(Protocol):
         Args:
             result: What the method returned that finds faces.
         """
+        raise NotImplementedError
 
     def write_pose(self, result: Any, pose: pd.DataFrame) -> Any:
         """The result with the pose of each of its rows.
@@ -92,106 +148,13 @@ class FaceDetector(Protocol):
             pose: Rows in the order of the faces, numbered from 0; columns ``Pitch, Roll, Yaw, X,
                 Y, Z`` in convention ``feat``, and those that options add.
         """
+        raise NotImplementedError
 
 
-Detector = TypeVar("Detector", bound=FaceDetector)
-
-_PROTOCOL = [name for name in vars(FaceDetector) if not name.startswith("_")]
-
-
-def with_pose_model(detector: type[Detector], method: str) -> type[Detector]:
-    """A detector class whose users choose the pose model.
-
-    Args:
-        detector: A class that keeps :class:`FaceDetector`.
-        method: The name of its method that finds faces; what this returns is what
-            ``detector.read_faces`` reads.
-
-    Returns:
-        A subclass of the same name. Its constructor takes two more arguments by name:
-        ``pose_model``, a name of :func:`~feat_pose_plugin.available_pose_backends` or a backend,
-        and ``pose_options``, see :func:`make_estimator`. With ``pose_model=None`` all is as in
-        ``detector``. Its attribute ``pose_estimator``, set before the constructor of ``detector``
-        runs, is what estimates, or None where the detector's own pose stays.
-
-    Raises:
-        DetectorError: ``detector`` lacks part of the protocol, or the method.
-    """
-    missing = [name for name in (*_PROTOCOL, method) if not hasattr(detector, name)]
-    if missing:
-        raise DetectorError(
-            f"{detector.__qualname__} cannot take a pose model: it has no {', '.join(missing)}. "
-            "What a detector needs is in feat_pose_plugin.frameworks.protocol.FaceDetector."
-        )
-    build: Callable[..., None] = detector.__init__
-    find: Callable[..., Any] = getattr(detector, method)
-
-    @wraps(build)
-    def __init__(  # noqa: N807
-        self: Any,
-        *args: object,
-        pose_model: str | PoseBackend | None = None,
-        pose_options: Mapping[str, object] | None = None,
-        **kwargs: object,
-    ) -> None:
-        # First, because weights that are missing should not wait for the detector's own.
-        estimator = make_estimator(pose_model, pose_options, self.landmark_model)
-        backend = None if estimator is None else estimator.backend
-        self.pose_estimator = None if isinstance(backend, NativePose) else estimator
-        build(self, *args, **kwargs)
-        if isinstance(backend, NativePose):
-            if self.native_pose != backend.provenance.name:
-                raise DetectorError(
-                    f"pose_model={backend.provenance.name!r} needs {backend.needs}. For this "
-                    f"{detector.__qualname__} take 'pose_mlp_synth' or another pose model."
-                )
-        elif backend is not None:
-            self.accept_pose_model(backend.provenance.describe(self.landmark_model))
-
-    @wraps(find)
-    def find_with_pose(self: Any, *args: object, **kwargs: object) -> Any:
-        result = find(self, *args, **kwargs)
-        if self.pose_estimator is None:
-            return result
-        faces = self.read_faces(result)
-        landmarks = _without_empty(faces, self.landmark_model)
-        return self.write_pose(result, self.pose_estimator(landmarks, frame_size=faces.frame_size))
-
-    __init__.__signature__ = _with_pose_arguments(build, __init__)  # type: ignore[attr-defined]
-    body = {
-        "__doc__": detector.__doc__,
-        "__module__": detector.__module__,
-        "__qualname__": detector.__qualname__,
-        "__init__": __init__,
-        method: find_with_pose,
-    }
-    return new_class(detector.__name__, (detector,), exec_body=lambda space: space.update(body))
-
-
-def make_estimator(
-    pose_model: str | PoseBackend | None,
-    pose_options: Mapping[str, object] | None,
-    landmark_model: str,
+def _make_estimator(
+    pose_model: str | PoseBackend | None, options: dict[str, object]
 ) -> PoseEstimator | None:
-    """What estimates pose in a detector, its weights found and verified.
-
-    Args:
-        pose_model: A name of :func:`~feat_pose_plugin.available_pose_backends`, a backend, or None
-            for the detector's own pose.
-        pose_options: Options of :class:`~feat_pose_plugin.pose.estimate.PoseEstimator` by name; all
-            others go to the backend of that name.
-        landmark_model: The kind of landmarks that the detector finds.
-
-    Returns:
-        The estimator; None for the detector's own pose.
-
-    Raises:
-        DetectorError: Options that would have no effect.
-        UnknownBackendError: ``pose_model`` is unknown.
-        BackendError: The backend cannot be made, or does not take the options.
-        WeightsError: Its weights cannot be had or are not sound.
-    """
-    options = dict(pose_options or {})
+    """What estimates, its weights found and verified; None for the detector's own pose."""
     if pose_model is None:
         if options:
             raise DetectorError(f"pose_options={options!r} need a pose_model that takes them.")
@@ -202,39 +165,16 @@ def make_estimator(
             f"pose_options cannot hold {', '.join(map(repr, decided))}: the pose model and the "
             "detector decide. Use feat_pose_plugin.estimate_pose on the detector's landmarks."
         )
-    settings = {
+    settings: dict[str, Any] = {
         field.name: options.pop(field.name)
         for field in fields(PoseEstimator)
         if field.name in options
     }
     if isinstance(pose_model, PoseBackend):
-        backend = pose_model
-        ignored = options
+        backend, ignored = pose_model, options
     else:
         backend = get_pose_backend(pose_model, **options)
         ignored = settings if isinstance(backend, NativePose) else {}
     if ignored:
         raise DetectorError(f"pose_options={ignored!r} have no effect on {pose_model!r}.")
-    return PoseEstimator(backend=backend, landmark_model=landmark_model, **settings)  # type: ignore[arg-type]
-
-
-def _without_empty(faces: Faces, landmark_model: str) -> Landmarks:
-    """The landmarks, NaN in rows without a face."""
-    read = read_landmarks(faces.landmarks, landmark_model)
-    empty = torch.tensor(faces.empty, device=read.points.device)
-    if empty.shape != read.which.shape:
-        raise DetectorError(
-            f"Faces.empty has shape {list(empty.shape)} for {len(read.points)} rows of landmarks; "
-            "it must say of each row whether it holds no face."
-        )
-    return replace(read, points=read.points.masked_fill(empty[:, None, None], torch.nan))
-
-
-def _with_pose_arguments(
-    build: Callable[..., None], with_pose: Callable[..., None]
-) -> inspect.Signature:
-    """The signature of a constructor, and the arguments that were added to it by name."""
-    signature = inspect.signature(build)
-    added = inspect.signature(with_pose, follow_wrapped=False).parameters
-    parameters = [*signature.parameters.values(), added["pose_model"], added["pose_options"]]
-    return signature.replace(parameters=sorted(parameters, key=lambda p: p.kind))
+    return PoseEstimator(backend=backend, **settings)

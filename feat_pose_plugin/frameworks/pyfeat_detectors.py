@@ -6,7 +6,6 @@ import sys
 import threading
 import warnings
 from collections.abc import Mapping
-from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import feat.detector
@@ -15,12 +14,14 @@ import feat.MPDetector
 import torch
 
 from feat_pose_plugin.errors import DetectorError
-from feat_pose_plugin.frameworks.protocol import Faces, with_pose_model
+from feat_pose_plugin.frameworks.protocol import Faces, WithPoseModel
+from feat_pose_plugin.frameworks.pyfeat_models import models_of_feat
 from feat_pose_plugin.pose.partitions import FRAME_SIZE_COLUMNS
 from feat_pose_plugin.pose.registry import available_pose_backends
 
 if TYPE_CHECKING:
     import pandas as pd
+    from feat import Fex
 
     from feat_pose_plugin.pose.estimate import PoseEstimator
 
@@ -37,19 +38,17 @@ class _SupportedModels:
         return {**self._of_feat, "facepose_model": {"options": [None, *names], "default": None}}
 
 
-class _FaceTable:
-    """How py-feat's detectors keep the protocol: a table, a row for each face.
+class _FaceTable(WithPoseModel):
+    """What py-feat's detectors find: a table, a row for each face.
 
     A frame without a face has one row, with score 0. The landmarks are in pixels of the original
     frame, and the table has its size.
     """
 
-    native_pose: str | None = None
-    pose_estimator: PoseEstimator | None
     info: dict[str, Any]
 
     def accept_pose_model(self, description: str) -> None:
-        """See :meth:`~feat_pose_plugin.frameworks.protocol.FaceDetector.accept_pose_model`."""
+        """See :meth:`~feat_pose_plugin.frameworks.protocol.WithPoseModel.accept_pose_model`."""
         if self.info.get("landmark_model", "mesh") is None:
             raise DetectorError(
                 f"{type(self).__qualname__}(landmark_model=None) finds no landmarks for pose_model "
@@ -58,7 +57,7 @@ class _FaceTable:
         self.info["facepose_model"] = description
 
     def read_faces(self, result: pd.DataFrame) -> Faces:
-        """See :meth:`~feat_pose_plugin.frameworks.protocol.FaceDetector.read_faces`."""
+        """See :meth:`~feat_pose_plugin.frameworks.protocol.WithPoseModel.read_faces`."""
         return Faces(
             landmarks=result,
             empty=(result["FaceScore"] == 0).to_numpy(),
@@ -66,30 +65,38 @@ class _FaceTable:
         )
 
     def write_pose(self, result: pd.DataFrame, pose: pd.DataFrame) -> pd.DataFrame:
-        """See :meth:`~feat_pose_plugin.frameworks.protocol.FaceDetector.write_pose`."""
+        """See :meth:`~feat_pose_plugin.frameworks.protocol.WithPoseModel.write_pose`."""
         table = result.copy()  # in one piece; pandas warns of new columns in a table of many
         table[pose.columns] = pose.set_axis(table.index)
         return table
 
 
-@partial(with_pose_model, method="forward")
-class Detectorv1(_FaceTable, feat.detector.Detectorv1):  # type: ignore[misc]
-    """py-feat's Detectorv1; ``pose_model`` says what fills the pose columns.
+class _Loading:
+    """Stands before py-feat's class and watches over it while it loads its models."""
 
-    Its arguments are py-feat's and, by name, ``pose_model`` and ``pose_options``. Pose is
-    estimated from the 68 points of the landmark model, which are 2D landmarks.
-    """
+    pose_estimator: PoseEstimator | None
 
-    SUPPORTED_MODELS = _SupportedModels(feat.detector.Detectorv1.SUPPORTED_MODELS)
-    landmark_model: str = "2d"
-
-    @wraps(feat.detector.Detectorv1.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        with warnings.catch_warnings():
+        with models_of_feat(type(self).__qualname__), warnings.catch_warnings():
             if self.pose_estimator is not None:
                 message = "face_model='retinaface' does not regress 6DoF head pose"
                 warnings.filterwarnings("ignore", message)
             super().__init__(*args, **kwargs)
+
+
+class Detectorv1(_FaceTable, _Loading, feat.detector.Detectorv1):  # type: ignore[misc]
+    """py-feat's Detectorv1; ``pose_model`` says what fills the pose columns.
+
+    Its arguments are py-feat's and, by name, ``pose_model`` and ``pose_options``. Pose is
+    estimated from the 68 points of the landmark model.
+    """
+
+    SUPPORTED_MODELS = _SupportedModels(feat.detector.Detectorv1.SUPPORTED_MODELS)
+
+    @property
+    def landmark_model(self) -> str:  # type: ignore[override]
+        """The name that py-feat has for it: ``mobilefacenet``, ``mobilenet`` or ``pfld``."""
+        return self.info["landmark_model"] or "2d"
 
     @property
     def native_pose(self) -> str | None:  # type: ignore[override]
@@ -108,12 +115,11 @@ class Detectorv1(_FaceTable, feat.detector.Detectorv1):  # type: ignore[misc]
             faces_data = [
                 {**faces, "poses": torch.zeros_like(faces["poses"])} for faces in faces_data
             ]
-        table: pd.DataFrame = super().forward(faces_data, batch_data)
+        table: pd.DataFrame = self.add_pose(super().forward(faces_data, batch_data))
         return table
 
 
-@partial(with_pose_model, method="forward")
-class Detectorv2(_FaceTable, feat.detector_v2.Detectorv2):  # type: ignore[misc]
+class Detectorv2(_FaceTable, _Loading, feat.detector_v2.Detectorv2):  # type: ignore[misc]
     """py-feat's Detectorv2; ``pose_model`` says what fills the pose columns.
 
     Its arguments are py-feat's and, by name, ``pose_model`` and ``pose_options``. Pose is
@@ -123,11 +129,15 @@ class Detectorv2(_FaceTable, feat.detector_v2.Detectorv2):  # type: ignore[misc]
     SUPPORTED_MODELS = _SupportedModels(
         feat.detector_v2.Detectorv2.SUPPORTED_MODELS, without="img2pose"
     )
-    landmark_model: str = "3d"
+    landmark_model = "detectorv2"
+
+    def forward(self, faces_data: list[dict[str, Any]], batch_data: dict[str, Any]) -> pd.DataFrame:
+        """As py-feat's, see :meth:`Detectorv1.forward`."""
+        table: pd.DataFrame = self.add_pose(super().forward(faces_data, batch_data))
+        return table
 
 
-@partial(with_pose_model, method="detect")  # where it puts the pose of the mesh into the table
-class MPDetector(_FaceTable, feat.MPDetector.MPDetector):  # type: ignore[misc]
+class MPDetector(_FaceTable, _Loading, feat.MPDetector.MPDetector):  # type: ignore[misc]
     """py-feat's MPDetector; ``pose_model`` says what fills the pose columns.
 
     Its arguments are py-feat's and, by name, ``pose_model`` and ``pose_options``. Pose is
@@ -137,7 +147,12 @@ class MPDetector(_FaceTable, feat.MPDetector.MPDetector):  # type: ignore[misc]
     SUPPORTED_MODELS = _SupportedModels(
         feat.MPDetector.MPDetector.SUPPORTED_MODELS, without="img2pose"
     )
-    landmark_model: str = "3d"
+    landmark_model = "mediapipe"
+
+    def detect(self, *args: Any, **kwargs: Any) -> Fex:
+        """As py-feat's, which lays its own pose of the mesh into the table here."""
+        fex: Fex = self.add_pose(super().detect(*args, **kwargs))
+        return fex
 
 
 _OURS = {

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import ast
-import functools
-import inspect
 import re
 import warnings
 from pathlib import Path
 
 import feat
-import feat.detector
-import feat.gaze_detectors.l2cs
 import old_scripts_page
 import pandas as pd
 import pytest
 import torch
-from feat.detector import ArcFace, FasterDoFRCNN, InceptionResnetV1, ResMasking, Retinaface
-from feat.gaze_detectors.l2cs import L2CS
+from feat.detector import FasterDoFRCNN, Retinaface
 from feat_models import feat_hub
 
 from feat_pose_plugin import (
@@ -28,156 +22,129 @@ from feat_pose_plugin import (
     Provenance,
     available_pose_backends,
 )
-from feat_pose_plugin.errors import DetectorError, WeightsNotFoundError
-from feat_pose_plugin.frameworks import successors
+from feat_pose_plugin.errors import BackendError, DetectorError, WeightsNotFoundError
+from feat_pose_plugin.frameworks.successors import SUCCESSORS
 from feat_pose_plugin.pose import registry
 
-MODELS = ("face_model", "landmark_model", "au_model", "emotion_model", "identity_model")
+SYNTH = {"pose_model": "pose_mlp_synth"}
+NO_MODELS = dict.fromkeys(("au_model", "emotion_model", "identity_model", "gaze_model"))
 
-# Calls as scripts write them: whose pose comes out, and the message of each warning.
+# Calls as scripts write them: what Detectorv1 gets, and how the message of each warning begins.
 CALLS = {
     # 0.2 and 0.3
-    "Detector()": ("pose_mlp",),
-    "Detector(n_jobs=1)": ("pose_mlp",),
+    "Detector(n_jobs=1)": ({},),
     "Detector('retinaface', 'mobilenet', 'rf', 'resmasknet')": (
-        "pose_mlp",
-        "landmark_model='mobilenet' became landmark_model='mobilefacenet'",
+        {
+            "face_model": "retinaface",
+            "landmark_model": "mobilefacenet",
+            "au_model": "xgb",
+            "emotion_model": "resmasknet",
+        },
+        "landmark_model='mobilenet' became landmark_model='mobilefacenet': py-feat 2 cannot",
         "au_model='rf' became au_model='xgb'",
     ),
-    "Detector(landmark_model='mobilenet', au_model=None)": ("pose_mlp",),
+    "Detector(landmark_model='mobilenet', au_model=None)": (
+        {"landmark_model": "mobilenet", "au_model": None},
+    ),
     "Detector(landmark_model='MobileNet', au_model=None, emotion_model='svm')": (
-        "pose_mlp",
+        {"landmark_model": "mobilefacenet", "au_model": None, "emotion_model": "svm"},
         "landmark_model='MobileNet' became landmark_model='mobilefacenet'",
     ),
     "Detector(au_model='drml', emotion_model='rf')": (
-        "pose_mlp",
+        {"au_model": "xgb", "emotion_model": "resmasknet"},
         "au_model='drml' became au_model='xgb'",
         "emotion_model='rf' became emotion_model='resmasknet'",
     ),
     # 0.4
-    "Detector(face_model='RetinaFace', emotion_model=None, landmark_model='MobileFaceNet')": (
-        "pose_mlp",
-    ),
     "Detector(face_model='FaceBoxes', landmark_model='PFLD', au_model='JAANET', "
     "emotion_model='fer')": (
-        "pose_mlp",
+        {
+            "face_model": "retinaface",
+            "landmark_model": "pfld",
+            "au_model": "xgb",
+            "emotion_model": "resmasknet",
+        },
         "face_model='FaceBoxes' became face_model='retinaface'",
         "au_model='JAANET' became au_model='xgb'",
         "emotion_model='fer' became emotion_model='resmasknet'",
     ),
-    "Detector(face_model='MTCNN', emotion_model='svm', au_model='svm')": (
-        "pose_mlp",
+    "Detector(face_model='MTCNN', au_model='logistic', facepose_model='PnP')": (
+        {"face_model": "retinaface", "au_model": "xgb", **SYNTH},
         "face_model='MTCNN' became face_model='retinaface'",
-    ),
-    "Detector(face_model='RetinaFace', landmark_model='MobileFaceNet', facepose_model='PnP')": (
-        "pose_mlp_synth",
+        "au_model='logistic' became au_model='xgb'",
         "facepose_model='PnP' became facepose_model='pose_mlp_synth'",
     ),
-    "Detector(face_model='faceboxes', landmark_model='pfld', au_model='logistic', "
-    "emotion_model='svm', facepose_model='pnp')": (
-        "pose_mlp_synth",
-        "face_model='faceboxes' became face_model='retinaface'",
-        "au_model='logistic' became au_model='xgb'",
-        "facepose_model='pnp' became facepose_model='pose_mlp_synth'",
-    ),
-    "Detector(face_model='RetinaFace', facepose_model='img2pose-c')": (
-        "pose_mlp_synth",
-        "facepose_model='img2pose-c' became facepose_model='pose_mlp_synth'",
-    ),
-    "Detector(face_model='img2pose', facepose_model='pnp', emotion_model='svm')": (
-        "pose_mlp_synth",
+    "Detector(face_model='img2pose', facepose_model='pnp')": (
+        {"face_model": "img2pose", **SYNTH},
         "facepose_model='pnp' became facepose_model='pose_mlp_synth'",
     ),
     # 0.5
-    "Detector(face_model='retinaface', landmark_model='mobilefacenet', au_model='xgb', "
-    "emotion_model='resmasknet', facepose_model='img2pose', device='auto')": (
-        "pose_mlp_synth",
+    "Detector(face_model='retinaface', facepose_model='img2pose', device='CPU')": (
+        {"face_model": "retinaface", "device": "cpu", **SYNTH},
         "facepose_model='img2pose' became facepose_model='pose_mlp_synth'",
     ),
-    "Detector(face_model='img2pose', landmark_model='mobilefacenet', au_model='svm', "
-    "emotion_model='fer', facepose_model='img2pose')": (
-        "img2pose",
-        "emotion_model='fer' became emotion_model='resmasknet'",
+    "Detector(face_model='img2pose', facepose_model='img2pose')": (
+        {"face_model": "img2pose", "pose_model": "img2pose"},
     ),
-    "Detector(device='cpu', facepose_model='img2pose-c', n_jobs=40)": (
-        "pose_mlp_synth",
+    "Detector(facepose_model='img2pose-c', n_jobs=40, verbose=True)": (
+        SYNTH,
         "facepose_model='img2pose-c' became facepose_model='pose_mlp_synth'",
         "n_jobs became num_workers of detect",
+        "verbose became progress_bar of detect",
     ),
-    "Detector(verbose=True)": ("pose_mlp", "verbose became progress_bar of detect"),
-    "Detector(facepose_model_kwargs={'RETURN_DIM': 6})": (
-        "pose_mlp",
-        "facepose_model_kwargs={'RETURN_DIM': 6} became six columns",
-    ),
-    "Detector(device='cuda' if torch.cuda.is_available() else 'CPU', au_model_kwargs={})": (
-        "pose_mlp",
-    ),
+    "Detector(facepose_model_kwargs={'RETURN_DIM': 6}, au_model_kwargs={})": ({},),
     # 0.6
     "Detector('img2pose-c', 'mobilenet', 'svm', 'svm', 'img2pose-c', 'facenet', 'cpu', -1, True)": (
-        "img2pose",
+        {
+            "face_model": "img2pose",
+            "landmark_model": "mobilefacenet",
+            "au_model": "svm",
+            "emotion_model": "svm",
+            "pose_model": "img2pose",
+            "identity_model": "facenet",
+            "device": "cpu",
+        },
         "face_model='img2pose-c' became face_model='img2pose'",
         "landmark_model='mobilenet' became landmark_model='mobilefacenet'",
         "facepose_model='img2pose-c' became facepose_model='img2pose'",
         "n_jobs became num_workers of detect",
         "verbose became progress_bar of detect",
     ),
-    "Detector(face_model='retinaface', landmark_model='mobilefacenet', au_model='xgb', "
-    "emotion_model='resmasknet', facepose_model='img2pose', identity_model='facenet', "
-    "device='cpu', verbose=False)": (
-        "pose_mlp_synth",
-        "facepose_model='img2pose' became facepose_model='pose_mlp_synth'",
+    "Detector(emotion_model='SVM', identity_model='FaceNet', facepose_model=None)": (
+        {"emotion_model": "svm", "identity_model": "facenet", "pose_model": None},
     ),
-    "Detector(emotion_model='SVM', identity_model='FaceNet')": ("pose_mlp",),
-    # 0.6 scripts in which a model is not wanted
-    "Detector(face_model='retinaface', landmark_model='pfld', emotion_model='resmasknet', "
-    "au_model=None, facepose_model=None)": ("pose_mlp",),
     # 0.7
-    "Detector(landmark_model='mobilefacenet', au_model='xgb', emotion_model='resmasknet', "
-    "identity_model='facenet', device='cpu')": ("pose_mlp",),
-    "Detector(face_model='img2pose', landmark_model='mobilefacenet', au_model=None, "
-    "emotion_model=None, identity_model=None, gaze_model='l2cs', device='cpu')": ("img2pose",),
-    "Detector(face_model='retinaface_r34', identity_model='arcface_r50')": (
-        "pose_mlp",
+    "Detector(face_model='retinaface_r34', identity_model='arcface_r50', gaze_model='l2cs')": (
+        {"face_model": "retinaface", "identity_model": "arcface", "gaze_model": "l2cs"},
         "face_model='retinaface_r34' became face_model='retinaface'",
         "identity_model='arcface_r50' became identity_model='arcface'",
     ),
-    "Detector(face_model='retinaface', au_model='svm', device=torch.device('cpu'))": ("pose_mlp",),
+    "Detector(device=torch.device('cpu'))": ({"device": torch.device("cpu")},),
     # with this package's pose
-    "Detector(au_model='svm', facepose_model='POSE_MLP_SYNTH')": ("pose_mlp_synth",),
+    "Detector(facepose_model='POSE_MLP_SYNTH')": (SYNTH,),
     "Detector(facepose_model='mypose', facepose_model_kwargs={'label': 'mine'})": (
-        "mine",
-        "facepose_model_kwargs={'label': 'mine'} became pose_options",
+        {"pose_model": "MyPose", "pose_options": {"label": "mine"}},
+        "facepose_model_kwargs became pose_options",
     ),
-    "Detector(face_model='mtcnn', facepose_model='pnp', pose_model='pose_mlp_synth')": (
-        "pose_mlp_synth",
-        "face_model='mtcnn' became face_model='retinaface'",
+    "Detector(facepose_model='pnp', pose_model='pose_mlp_synth')": (
+        SYNTH,
         "facepose_model='pnp' gives way to pose_model='pose_mlp_synth'",
     ),
-    "Detector(facepose_model='img2pose', face_model='img2pose', pose_model=Still('other'))": (
-        "other",
-        "facepose_model='img2pose' gives way to pose_model=<",
-    ),
+    "Detector(facepose_model=None, pose_model='pose_mlp_synth')": (SYNTH,),
 }
 
 NOT_BUILT = {
     "Detector(fase_model='retinaface')": "unknown argument 'fase_model'. Did you mean 'face_model'",
-    "Detector(au_occur_model='jaanet')": "unknown argument 'au_occur_model'. Did you mean",
-    "Detector(arguments={})": "unknown argument 'arguments'. There are 'au_model', ",
-    "Detector(face_model=None)": "face_model=None has no successor in py-feat 2. It takes 'retina",
-    "Detector(face_model='haarcascade')": "face_model='haarcascade' has no successor",
-    "Detector(face_model='FaceBoxes', landmark_model=None, au_model=None, emotion_model=None)": (
-        "landmark_model=None has no successor in py-feat 2. It takes 'mobilefacenet', 'mobilenet'"
-    ),
-    "Detector(emotion_model='badmodelname')": "emotion_model='badmodelname' has no successor",
-    "Detector(gaze_model='geometric')": "gaze_model='geometric' has no successor",
-    "Detector(facepose_model='openface')": "facepose_model='openface' has no successor. It takes ",
-    "Detector(facepose_model_kwargs={'keep_top_k': 500})": (
-        "facepose_model_kwargs={'keep_top_k': 500} has no successor"
-    ),
-    "Detector('img2pose', facepose_model='img2pose', facepose_model_kwargs={'MAX_SIZE': 700})": (
-        "facepose_model_kwargs={'MAX_SIZE': 700} has no successor"
-    ),
+    "Detector(quux=1)": "unknown argument 'quux'. There are",
+    "Detector(face_model='dlib')": "face_model='dlib' has no successor in py-feat 2. It takes "
+    "'retinaface', 'img2pose'",
+    "Detector(landmark_model=None)": "landmark_model=None has no successor",
+    "Detector(facepose_model='hopenet')": "facepose_model='hopenet' has no successor in py-feat 2. "
+    "It takes None, 'MyPose', 'img2pose'",
     "Detector(face_model_kwargs={'top_k': 50})": "face_model_kwargs={'top_k': 50} has no successor",
+    "Detector(facepose_model_kwargs={'MAX_SIZE': 700})": "{'MAX_SIZE': 700} need a pose_model",
+    "Detector('retinaface', face_model='img2pose')": "face_model is passed by position and by name",
+    "Detector(*range(10))": "10 arguments by position are passed, 9 at most",
     # device and n_jobs were the sixth argument of 0.5 and 0.4
     "Detector('retinaface', 'mobilefacenet', 'xgb', 'resmasknet', 'img2pose', 'cpu')": (
         "identity_model='cpu' has no successor"
@@ -200,30 +167,25 @@ DETECTIONS = {
         2,
         "singleframe4error became the row of each frame",
     ),
-    "detector.detect_video(inputFname=video, skip_frames=24)": (3, "inputFname became inputs"),
     "detector.detect_video(video, batch_size=2, outputFname=csv, return_detection=False, "
     "skip_frames=24)": (3, "outputFname became save", "return_detection became the result"),
     # 0.5 and 0.6
     "detector.detect_image(input_file_list=[image], output_size=256, batch_size=1, num_workers=0, "
     "pin_memory=False, frame_counter=0, face_detection_threshold=0.5, "
     "face_identity_threshold=0.8)": (1, "input_file_list became inputs"),
-    "detector.detect_image(image, threshold=0.985)": (
+    "detector.detect_image(image, threshold=0.985, facepose_model_kwargs={})": (
         1,
         "threshold became face_detection_threshold",
     ),
-    "detector.detect_image([image, image], output_size=700, batch_size=4, "
-    "skip_failed_detections=True, facepose_model_kwargs={})": (
-        2,
+    "detector.detect_image(image, skip_failed_detections=True)": (
+        1,
         "skip_failed_detections became the row of each frame",
     ),
     "detector.detect_video(video_path=video, skip_frames=24, output_size=700)": (
         3,
         "video_path became inputs",
     ),
-    "detector.detect_video(video, data_type='video', skip_frames=24, "
-    "face_detection_threshold=0.95)": (3,),
     # 0.7
-    "detector.detect(image)": (1,),
     "detector.detect([image], 'image', None, 1, 0, False)": (1,),
     "detector.detect(inputs=video, data_type='video', skip_frames=24, batch_size=3, save=csv, "
     "progress_bar=False)": (3,),
@@ -239,11 +201,10 @@ NOT_DETECTED = {
     "detector.detect_image(image, face_model_kwargs={'top_k': 5})": (
         "face_model_kwargs={'top_k': 5} has no successor"
     ),
-    "detector.detect_image([image], 256)": "data_type is passed by position and by name",
     "detector.detect_video(video, 24)": "data_type is passed by position and by name",
     "detector.detect_image(inputs=image, inputFname=image)": "inputFname says inputs a second time",
     "detector.detect_image(image, input_file_list=[image])": (
-        "inputs is passed by position and by name"
+        "input_file_list says inputs a second time"
     ),
 }
 
@@ -258,40 +219,21 @@ class Still(PoseBackend):
         return landmarks.new_zeros(len(landmarks), 6)
 
 
-def answer_once(forward):
-    """What a network said of a face, said again when it sees this face again."""
-    answers = {}
-
-    def answer(network, faces):
-        key = (network, faces.shape, faces.sum().item())
-        if key not in answers:
-            answers[key] = forward(network, faces)
-        return answers[key]
-
-    return answer
-
-
 @pytest.fixture(scope="module", autouse=True)
 def networks(hub_folder):
-    """py-feat with random weights, its large networks made once, and a backend ``MyPose``.
+    """py-feat with random weights, and a backend ``MyPose``.
 
     Both networks that find faces say where the face of single_face.jpg is.
     """
     box = torch.tensor([[187.8, 141.4, 372.7, 397.9]])
     face = [[*box[0].tolist(), 1.0]]
     face_with_pose = {"boxes": box, "scores": torch.ones(1), "dofs": torch.zeros(1, 6)}
-    gaze = feat.gaze_detectors.l2cs
     available_pose_backends()  # reads the entry points
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as feat has it when it is imported first
     with feat_hub(hub_folder), pytest.MonkeyPatch.context() as patch:
         patch.setattr(FasterDoFRCNN, "forward", lambda _, images: [face_with_pose] * len(images))
         patch.setattr(Retinaface, "forward", lambda _, images: [face] * len(images))
-        for network in (ArcFace, InceptionResnetV1, L2CS, ResMasking):
-            patch.setattr(network, "forward", answer_once(network.forward))
-        for network in (ArcFace, InceptionResnetV1, ResMasking, Retinaface):
-            patch.setattr(feat.detector, network.__name__, functools.cache(network))
-        patch.setattr(gaze, "load_l2cs_from_hf", functools.cache(gaze.load_l2cs_from_hf))
         patch.setattr(registry, "_targets", {**registry._targets, "MyPose": Still})
         yield
     torch.set_num_threads(threads)
@@ -309,8 +251,7 @@ def files(feat_folder, tmp_path):
 
 @pytest.fixture(scope="module")
 def detector():
-    none = dict.fromkeys(("au_model", "emotion_model", "identity_model", "gaze_model"))
-    return Detector(facepose_model="pose_mlp_synth", **none)
+    return Detector(facepose_model="pose_mlp_synth", **NO_MODELS)
 
 
 def run(code, **names):
@@ -331,30 +272,39 @@ def assert_told(messages, expected):
         assert any(message.startswith(beginning) for message in messages), messages
 
 
-def named_models(code):
-    """The models that a call names and py-feat 2 has."""
-    call = ast.parse(code, mode="eval").body
-    named = dict(zip(inspect.signature(Detector).parameters, call.args, strict=False))
-    named |= {keyword.arg: keyword.value for keyword in call.keywords}
-    for argument, value in named.items():
-        if argument in MODELS:
-            name = ast.literal_eval(value)
-            yield argument, name.lower() if name else None
-
-
-# Detector
-
-
 @pytest.mark.parametrize("code", CALLS)
-def test_call_of_an_older_version_builds_and_runs(code, files):
-    pose, *expected = CALLS[code]
+def test_call_of_an_older_version_becomes_one_of_py_feat_2(code, monkeypatch):
+    passed = {}
+    monkeypatch.setattr(Detectorv1, "__init__", lambda self, **by_name: passed.update(by_name))
     detector, messages = run(code)
-    assert_told(messages, expected)
     assert isinstance(detector, feat.Detectorv1)
-    assert isinstance(detector, Detectorv1)
-    replaced = dict(re.findall(r"became (\w+_model)='(\w+)'", "\n".join(messages)))
-    for argument, name in named_models(code):
-        assert detector.info[argument] == replaced.get(argument, name)
+    expected, *told = CALLS[code]
+    assert passed == expected
+    assert_told(messages, told)
+
+
+@pytest.mark.parametrize(
+    ("code", "pose", "models"),
+    [
+        ("Detector()", "pose_mlp", "retinaface mobilefacenet xgb resmasknet arcface"),
+        (
+            "Detector('img2pose-c', 'mobilenet', 'svm', 'svm', 'img2pose-c', 'facenet')",
+            "img2pose",
+            "img2pose mobilefacenet svm svm facenet",
+        ),
+        (
+            "Detector(landmark_model='PFLD', facepose_model='mypose', "
+            "facepose_model_kwargs={'label': 'mine'}, emotion_model=None)",
+            "mine",
+            "retinaface pfld xgb None arcface",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:face_model='retinaface' does not")
+def test_call_of_an_older_version_builds_and_runs(code, pose, models, files):
+    detector, _ = run(code)
+    kinds = ("face", "landmark", "au", "emotion", "identity")
+    assert " ".join(str(detector.info[f"{kind}_model"]) for kind in kinds) == models
     fex = detector.detect_image(files["image"], progress_bar=False)
     assert isinstance(fex, feat.Fex)
     assert len(fex) == 1
@@ -369,24 +319,20 @@ def test_call_without_a_successor_is_an_error(code):
         run(code)
 
 
+def test_options_that_no_backend_takes_are_an_error():
+    with pytest.raises(BackendError, match="MAX_SIZE"):
+        run("Detector(facepose_model='img2pose', facepose_model_kwargs={'MAX_SIZE': 700})")
+
+
 def test_official_weights_are_looked_for_when_the_detector_is_built(
     make_checkpoint, fresh_weights, monkeypatch
 ):
     with pytest.raises(WeightsNotFoundError):
         Detector(facepose_model="pose_mlp")
     monkeypatch.setenv("FEAT_POSE_MLP_PATH", str(make_checkpoint()))
-    detector, messages = run("Detector(facepose_model='Pose_MLP', emotion_model=None)")
+    detector, messages = run("Detector(facepose_model='Pose_MLP', **NO_MODELS)")
     assert messages == []
     assert detector.info["facepose_model"].startswith("pose_mlp_v2 ")
-
-
-def test_defaults_are_those_of_py_feat():
-    ours, theirs = inspect.signature(Detector).parameters, inspect.signature(feat.Detectorv1)
-    for name, parameter in theirs.parameters.items():
-        assert ours[name].default == parameter.default
-
-
-# detect, detect_image, detect_video
 
 
 @pytest.mark.parametrize("code", DETECTIONS)
@@ -408,21 +354,17 @@ def test_detection_without_a_successor_is_an_error(code, detector, files):
         run(code, detector=detector, **files)
 
 
-# Tables
+def test_successors_are_what_there_is_and_what_they_replace_is_not():
+    supported = feat.Detectorv1.SUPPORTED_MODELS
+    for row in SUCCESSORS:
+        if row.value is not None:
+            backends = available_pose_backends()
+            pose = row.argument == "facepose_model"
+            options = backends if pose else supported[row.argument]["options"]
+            assert row.new in options
+            assert row.only or row.value not in options
 
 
-@pytest.mark.parametrize("argument", successors.MODELS)
-def test_successors_are_what_py_feat_has_and_others_are_not(argument):
-    options = feat.Detectorv1.SUPPORTED_MODELS[argument]["options"]
-    assert {successor.new for successor in successors.MODELS[argument].values()} <= {*options}
-    assert not successors.MODELS[argument].keys() & {*options}
-
-
-def test_successors_of_poses_are_pose_backends():
-    for table in (successors.POSES, successors.POSES_WITH_IMG2POSE):
-        assert {successor.new for successor in table.values()} <= {*available_pose_backends()}
-
-
-def test_the_page_has_the_tables_of_today():
+def test_the_page_has_the_table_of_today():
     page = old_scripts_page.PAGE.read_text(encoding="utf-8")
     assert page == old_scripts_page.page(), "run python tests/pages/old_scripts_page.py"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,18 +13,19 @@ from documents import python_blocks
 
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, Provenance, estimate_pose, get_pose_backend
 from feat_pose_plugin.errors import BackendError, DetectorError, WeightsNotFoundError
-from feat_pose_plugin.frameworks.protocol import Faces, with_pose_model
-from feat_pose_plugin.pose.backend import PoseBackend, WeightsFile
+from feat_pose_plugin.frameworks.protocol import Faces, WithPoseModel
+from feat_pose_plugin.pose.backend import PoseBackend
 from feat_pose_plugin.testing import FRAME_SIZE, project_face
 
 TURNS = torch.tensor([[0.0, 0, 0], [0.2, -0.3, 0.1], [-0.1, 0.2, 0.3]])
+FACES = [
+    {"points": points, "score": score}
+    for points, score in zip(project_face(TURNS), (0.9, 0.2, 0.8), strict=True)
+]
 
 
 class Toy:
     """Writes faces down as a list of dictionaries, and finds what it is told."""
-
-    landmark_model = "3d"
-    native_pose = None
 
     def __init__(self, threshold: float, *, name: str = "toy") -> None:
         self.threshold = threshold
@@ -38,6 +36,13 @@ class Toy:
         found = [face for face in faces if face["score"] > self.threshold]
         lost = {"points": torch.ones(68, 2), "score": 0.0}
         return [{**face, "size": frame_size} for face in found or [lost]]
+
+
+class PosedToy(WithPoseModel, Toy):
+    landmark_model = "3d"
+
+    def find(self, *args, **kwargs):
+        return self.add_pose(super().find(*args, **kwargs))
 
     def accept_pose_model(self, description: str) -> None:
         self.said = description
@@ -52,13 +57,6 @@ class Toy:
     def write_pose(self, result: list[dict], pose: pd.DataFrame) -> list[dict]:
         rows = pose.to_dict("records")
         return [{**face, "pose": row} for face, row in zip(result, rows, strict=True)]
-
-
-PosedToy = with_pose_model(Toy, "find")
-FACES = [
-    {"points": points, "score": score}
-    for points, score in zip(project_face(TURNS), (0.9, 0.2, 0.8), strict=True)
-]
 
 
 class Asked(PoseBackend):
@@ -95,11 +93,20 @@ def test_a_row_without_a_face_is_nan_and_no_backend_sees_its_landmarks():
 
 
 @pytest.mark.parametrize("size", [FRAME_SIZE, None])
-def test_the_backend_is_told_frame_size_and_kind_of_landmarks(size):
+def test_the_backend_is_told_frame_size_and_landmark_model(size):
     backend = Asked()
     PosedToy(0.5, pose_model=backend).find(FACES, frame_size=size)
     assert backend.frame_size == size
     assert backend.landmark_model == "3d"
+
+
+def test_a_landmark_model_may_be_known_after_the_constructor_only():
+    class Late(PosedToy):
+        landmark_model = property(lambda self: {0.5: "2d"}[self.threshold])
+
+    backend = Asked()
+    Late(0.5, pose_model=backend).find(FACES)
+    assert backend.landmark_model == "2d"
 
 
 def test_without_pose_model_nothing_changes():
@@ -107,16 +114,6 @@ def test_without_pose_model_nothing_changes():
     assert vars(ours) == {**vars(own), "pose_estimator": None}
     for found, expected in zip(ours.find(FACES), own.find(FACES), strict=True):
         assert found.keys() == expected.keys()
-
-
-def test_the_class_is_the_frameworks_with_two_more_arguments():
-    assert issubclass(PosedToy, Toy)
-    assert PosedToy.__name__ == "Toy"
-    assert PosedToy.__doc__ == Toy.__doc__
-    assert PosedToy.find.__doc__ == Toy.find.__doc__
-    parameters = inspect.signature(PosedToy).parameters
-    assert list(parameters) == ["threshold", "name", "pose_model", "pose_options"]
-    assert parameters["name"] == inspect.signature(Toy).parameters["name"]
     with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
         PosedToy(0.5, colour="red")
 
@@ -128,27 +125,20 @@ def test_what_was_chosen_is_told_with_the_hash_of_its_weights():
     assert PosedToy(0.5, pose_model=Asked()).said == "asked"
 
 
-def test_a_description_names_the_weights_of_a_landmark_model():
-    files = {kind: WeightsFile(Path(kind), kind[0] * 64) for kind in ("2d", "3d")}
-    provenance = Provenance("two", "MIT", files)
-    assert provenance.describe("2d") == f"two 2d {'2' * 12}"
-    assert provenance.describe() == f"two 2d {'2' * 12} 3d {'3' * 12}"
-
-
 def test_the_backend_is_made_before_the_detector(no_official_weights):
-    class Slow(Toy):
+    class Slow:
         def __init__(self) -> None:
             raise AssertionError("the framework's own models are loaded")
 
     with pytest.raises(WeightsNotFoundError):
-        with_pose_model(Slow, "find")(pose_model="pose_mlp")
+        type("PosedSlow", (WithPoseModel, Slow), {})(pose_model="pose_mlp")
 
 
 def test_a_native_pose_is_passed_through():
-    class Native(Toy):
+    class Native(PosedToy):
         native_pose = "img2pose"
 
-    detector = with_pose_model(Native, "find")(0.5, pose_model="img2pose")
+    detector = Native(0.5, pose_model="img2pose")
     assert "pose" not in detector.find(FACES)[0]
     assert detector.said == "toy, no pose"
     for options, error, message in (
@@ -157,41 +147,19 @@ def test_a_native_pose_is_passed_through():
         ({"quality": True}, DetectorError, r"\{'quality': True\} have no effect on 'img2pose'"),
     ):
         with pytest.raises(error, match=message):
-            with_pose_model(Native, "find")(0.5, pose_model="img2pose", pose_options=options)
-    with pytest.raises(DetectorError, match=r"pose_model='img2pose' needs .*For this Toy"):
+            Native(0.5, pose_model="img2pose", pose_options=options)
+    with pytest.raises(DetectorError, match=r"pose_model='img2pose' needs .*For this PosedToy"):
         PosedToy(0.5, pose_model="img2pose")
 
 
-def test_a_class_that_lacks_part_of_the_protocol_is_refused():
-    class Half:
-        landmark_model = "2d"
-
-        def read_faces(self, result):
-            return result
-
-    with pytest.raises(DetectorError) as caught:
-        with_pose_model(Half, "find")
-    for name in ("native_pose", "accept_pose_model", "write_pose", "find"):
-        assert name in str(caught.value)
-    assert "read_faces" not in str(caught.value)
-    with pytest.raises(DetectorError, match="it has no seek"):
-        with_pose_model(Toy, "seek")
-
-
 def test_a_mask_of_other_length_is_refused():
-    class Short(Toy):
+    class Short(PosedToy):
         def read_faces(self, result):
             return Faces(super().read_faces(result).landmarks, empty=np.array([False]))
 
-    detector = with_pose_model(Short, "find")(0.5, pose_model="pose_mlp_synth")
+    detector = Short(0.5, pose_model="pose_mlp_synth")
     with pytest.raises(DetectorError, match=r"shape \[1\] for 2 rows"):
         detector.find(FACES)
-
-
-def test_a_detector_can_be_pickled(monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "Toy", PosedToy)
-    copy = pickle.loads(pickle.dumps(PosedToy(0.5, pose_model="pose_mlp_synth")))
-    assert copy.find(FACES)[0]["pose"].keys() == set(FEAT_FACEPOSE_COLUMNS_6D)
 
 
 def test_the_document_runs_and_feat_is_not_imported(tmp_path):
