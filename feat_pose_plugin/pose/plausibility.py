@@ -1,0 +1,154 @@
+"""A batch is looked at before it is believed: coordinates that cannot be a face in pixels.
+
+A sample of rows is compared with the reference face by the best affine view of it, with the depth
+of the face. The view of a real face has small residuals and looks at the face from in front; what
+is mirrored looks at it from behind.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from feat_pose_plugin.errors import LandmarkError, PoseWarning
+from feat_pose_plugin.pose.reference_face import load_reference_face
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+_SAMPLE = 64  # rows
+_MOST = 0.75  # of the rows
+_INNER = slice(17, 68)  # the jaw of 2D landmarks slides
+_LARGEST_RESIDUAL = 0.4  # of the size of the face; 999 of 1,000 real ones have less
+_FROM_BEHIND = -0.35  # cosine; faces that are turned away by 95 degrees come to -0.09
+_UNIT_LENGTH = 1.5  # normalised coordinates may leave the picture a little
+
+
+class _Views(NamedTuple):
+    """How the reference face has to be seen, to be seen at the landmarks.
+
+    Attributes:
+        residual: ``[n]`` root mean square distance of the inner landmarks, in sizes of the face.
+        facing: ``[n]`` cosine between the direction of the face and that to the camera.
+        down: ``[n, 2]`` where the face's own down points in the picture.
+    """
+
+    residual: NDArray[np.float64]
+    facing: NDArray[np.float64]
+    down: NDArray[np.float64]
+
+
+def require_plausible(points: Tensor) -> None:
+    """Refuse, or warn of, landmarks that are read and are almost surely something else.
+
+    Args:
+        points: ``[B, 68, 2]`` what was read as pixels, x right, y down.
+
+    Raises:
+        LandmarkError: Most rows have coordinates in 0..1, x and y swapped, or y upwards.
+
+    Warns:
+        PoseWarning: Most rows are no faces.
+    """
+    sample = _sample(points)
+    if not len(sample):
+        return
+    if _share(np.abs(sample).max(axis=(1, 2)) <= _UNIT_LENGTH) > _MOST:
+        raise LandmarkError(
+            "the landmarks lie between 0 and 1, so they are normalised coordinates, as MediaPipe's "
+            "are. Multiply x by the width and y by the height of the picture, or pass "
+            "frame_size=(height, width) and normalized=True."
+        )
+    views = _see(sample)
+    like_faces = views.residual <= _LARGEST_RESIDUAL
+    mirrored = like_faces & (views.facing < _FROM_BEHIND)
+    if _share(mirrored) > _MOST:
+        across, along = np.abs(views.down[mirrored]).mean(axis=0)
+        if across > along:
+            raise LandmarkError(
+                "x and y are swapped: the faces are mirrored and lie on their side. Pass "
+                "landmarks[..., [1, 0]], or rename the columns."
+            )
+        raise LandmarkError(
+            "the y of the landmarks points upwards: the faces are mirrored top to bottom. Pixels "
+            "count downwards: pass height - y."
+        )
+    if _share(like_faces) < 1 - _MOST:
+        warnings.warn(
+            f"most of the landmarks ({1 - _share(like_faces):.0%} of {len(sample)} rows looked at) "
+            "do not lie like a face's 68 points in the order of iBUG. Are they another set of "
+            "points, or another order?",
+            PoseWarning,
+            stacklevel=4,
+        )
+
+
+def require_columns_of_x_then_y(rows: Tensor) -> None:
+    """Refuse rows of 136 that hold x and y in turns instead of 68 x, then 68 y.
+
+    Args:
+        rows: ``[B, 136]``.
+
+    Raises:
+        LandmarkError: They are no faces as they are read, and are faces when read in turns.
+    """
+    as_read = _sample(rows.reshape(-1, 2, 68).mT)
+    in_turns = _sample(rows.reshape(-1, 68, 2))
+    if not len(as_read):
+        return
+    if _share(_see(as_read).residual > _LARGEST_RESIDUAL) < _MOST:
+        return
+    if _share(_see(in_turns).residual <= _LARGEST_RESIDUAL) > _MOST:
+        raise LandmarkError(
+            "the 136 numbers of a row are x and y in turns; a row is read as 68 x, then 68 y. Pass "
+            "landmarks.reshape(-1, 68, 2)."
+        )
+
+
+def _sample(points: Tensor) -> NDArray[np.float64]:
+    """``[n, 68, 2]`` some of the rows, those with finite numbers."""
+    step = -(-len(points) // _SAMPLE) or 1
+    found = points[::step].detach().cpu().numpy().astype(np.float64)
+    finite = np.isfinite(found).all(axis=(1, 2))
+    return found if finite.all() else found[finite]
+
+
+def _see(points: NDArray[np.float64]) -> _Views:
+    sums, spread = _inner_face()
+    inner = points[:, _INNER].reshape(len(points), -1)
+    found = inner @ sums
+    view, middle = found[:, :6].reshape(-1, 3, 2), found[:, 6:]
+    count = inner.shape[1] / 2
+    size = np.einsum("ij,ij->i", inner, inner) - count * np.einsum("ij,ij->i", middle, middle)
+    explained = np.einsum("nia,ij,nja->n", view, spread, view)
+    (ax, ay, az), (bx, by, bz) = view.transpose(2, 1, 0)
+    x, y, z = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    with np.errstate(invalid="ignore", divide="ignore"):
+        residual = np.sqrt(np.maximum(size - explained, 0) / size)
+        facing = z / np.sqrt(x * x + y * y + z * z)
+    return _Views(residual, facing, view[:, 1])
+
+
+@cache
+def _inner_face() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What fits views to inner points, and the reference face's spread.
+
+    Returns:
+        ``[102, 8]``, which gives of x, y in turns a view ``[3, 2]`` and the mean ``[2]``; and
+        ``[3, 3]``.
+    """
+    face = load_reference_face("3d", torch.device("cpu"))[_INNER].double().numpy()
+    face = face - face.mean(axis=0)
+    fit = np.linalg.pinv(face)  # its rows sum to 0: where the points lie does not matter
+    means = np.full((1, len(face)), 1 / len(face))
+    sums = np.kron(np.concatenate([fit, means]).T, np.eye(2))
+    return sums, face.T @ face
+
+
+def _share(of: NDArray[np.bool_]) -> float:
+    return float(of.mean())
