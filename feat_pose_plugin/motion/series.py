@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PERSON_COLUMNS = ("input", "Identity", "face_id")
 """py-feat's file, py-feat's person and OpenFace's: what tells series apart where nobody says."""
-_ERROR_COLUMN = "PoseError"
+WEIGHT_COLUMN = "PoseError"
 _DEFAULT_CONVENTION = "feat"
 
 
@@ -142,9 +142,15 @@ def read_series(
     known = np.isfinite(rotvec).all(axis=1)
     flags = find_column(table, FLAGS_COLUMN)
     if flags is not None and not use_flagged:
-        known &= ~is_flagged(flags)
+        flagged = is_flagged(flags)
+        if known.any() and not (known & ~flagged).any():
+            raise MotionError(
+                f"every row with a pose is flagged, the first one {flags[known].iloc[0]!r}. See "
+                "what the flags say; with use_flagged=True (--use-flagged) the rows count."
+            )
+        known &= ~flagged
     weight = known.astype(np.float64)
-    error = find_column(table, _ERROR_COLUMN)
+    error = find_column(table, WEIGHT_COLUMN)
     if error is not None:
         certain = error.to_numpy(np.float64, na_value=np.nan)
         weight *= np.nan_to_num(1 / np.maximum(certain, 0.1) ** 2, nan=0.0)

@@ -40,8 +40,8 @@ def summarise_motion(
         use_flagged: As in :func:`smooth_pose`.
 
     Returns:
-        A row for each person, indexed by the columns of ``by``. All angles in degrees, signs as in
-        ``feat``.
+        A row for each person, which begins with the columns of ``by``. All angles in degrees, signs
+        as in ``feat``.
 
         - ``Frames``, ``ShareWithPose``: rows, and the share of them with a pose.
         - ``MeanPitch, MeanRoll, MeanYaw``: the mean rotation, not the mean of the angles.
@@ -67,15 +67,13 @@ def summarise_motion(
     series, _ = read_series(table, by=by, convention=convention, use_flagged=use_flagged)
     velocity = np.rad2deg(fit_locally(series, half_window(0.2, fps)).velocity) * fps
     labels = group_columns(table, by)
-    summaries, names = [], []
+    summaries = []
     for number in range(int(series.person.max(initial=-1)) + 1):
         samples = np.flatnonzero(series.person == number)
-        names.append(tuple(table[label].iloc[series.rows[samples[0]]] for label in labels))
-        summaries.append(_summarise(series, samples, velocity, facing_deg))
-    index = pd.MultiIndex.from_tuples(names, names=labels) if len(labels) > 1 else None
-    if len(labels) == 1:
-        index = pd.Index([name for (name,) in names], name=labels[0])
-    return pd.DataFrame(summaries, index=index)
+        first = table.iloc[series.rows[samples[0]]]
+        named = {str(label).strip(): first[label] for label in labels}
+        summaries.append(named | _summarise(series, samples, velocity, facing_deg))
+    return pd.DataFrame(summaries)
 
 
 def _summarise(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+from typer.testing import CliRunner
 
 from feat_pose_plugin import convert_pose
+from feat_pose_plugin.cli import app
 from feat_pose_plugin.errors import ConventionError, MotionError
 from feat_pose_plugin.motion import angular_velocity, relative_pose, smooth_pose, summarise_motion
 from feat_pose_plugin.motion.neutral import geodesic_median
 from feat_pose_plugin.pose.tag import read_tag
+from feat_pose_plugin.tables.stream import read_table, write_table
 
 ANGLES = ["Pitch", "Roll", "Yaw"]
 POSE = [*ANGLES, "X", "Y", "Z"]
@@ -112,6 +116,8 @@ def test_flagged_rows_are_gaps_unless_they_are_wanted():
     smooth = smooth_pose(table, fps=FPS)
     assert smooth["PoseBridged"][10]
     assert degrees_between(nods(40), turns_of(smooth)).max() < 0.5
+    with pytest.raises(MotionError, match="every row with a pose is flagged, the first one 'eyes'"):
+        smooth_pose(table.assign(PoseFlags="eyes"), fps=FPS)
     believed = turns_of(smooth_pose(table, fps=FPS, use_flagged=True))
     assert degrees_between(nods(40), believed)[10] > 20
 
@@ -244,7 +250,7 @@ def test_summary_of_a_known_movement():
             pose_table(Rotation.from_rotvec(np.full((10, 3), np.nan)), Identity="b"),
         ]
     )
-    found = summarise_motion(table, fps=FPS, facing_deg=15)
+    found = summarise_motion(table, fps=FPS, facing_deg=15).set_index("Identity")
     a, b = found.loc["a"], found.loc["b"]
     assert a["Frames"] == 3000
     assert a["ShareWithPose"] == 1
@@ -258,3 +264,25 @@ def test_summary_of_a_known_movement():
     assert a["ShareFacing"] == pytest.approx(2 / np.pi * np.arcsin(11.2 / 20), abs=0.02)
     assert b["ShareWithPose"] == 0
     assert np.isnan(b["MeanYaw"])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_the_command_moves_a_table_and_sums_it_up(tmp_path, suffix):
+    table = pd.concat([pose_table(nods(60), Identity="a"), pose_table(nods(60), Identity="b")])
+    table = table.assign(label="007").reset_index(drop=True)
+    source, target, summary = (tmp_path / f"{name}{suffix}" for name in ("in", "out", "sum"))
+    write_table(pa.Table.from_pandas(table, preserve_index=False), source)
+    command = ["motion", str(source), "-o", str(target), "--fps", "30"]
+    run = CliRunner().invoke(app, [*command, "--relative", "--summary", str(summary)])
+    assert run.exit_code == 0, run.output
+    found = read_table(target)
+    assert [c for c in found if c in table] == list(table)
+    assert found["label"].astype(str).str.zfill(3).eq("007").all()
+    smooth = smooth_pose(table, fps=FPS)
+    expected = relative_pose(smooth, neutral="median")
+    np.testing.assert_allclose(found[POSE], expected[POSE], atol=1e-6)
+    np.testing.assert_allclose(
+        found["AngularSpeed"], angular_velocity(table, fps=FPS)["AngularSpeed"]
+    )
+    assert read_table(summary)["Identity"].tolist() == ["a", "b"]
+    assert "exists" in CliRunner().invoke(app, command).stderr
