@@ -13,7 +13,26 @@ _Convention = Annotated[
     str | None,
     typer.Option(
         metavar="CONVENTION",
-        help="What the pose columns are in. By default what a Parquet file says, or 'feat'.",
+        help="What the pose columns are in. By default what the file or feat-pose.json beside it "
+        "says, or else feat.",
+        show_default=False,
+    ),
+]
+_Fps = Annotated[
+    float | None,
+    typer.Option(
+        metavar="N",
+        min=0.001,
+        help="Frames per second of the video, for time in seconds.",
+        show_default=False,
+    ),
+]
+_FirstFrame = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Number of the video's first frame in the table. By default 1 for OpenFace's tables, "
+        "0 for others.",
         show_default=False,
     ),
 ]
@@ -34,30 +53,46 @@ def plot(
             "--orientation", help="Where heads point: the density of rows over yaw and pitch."
         ),
     ] = False,
-    convention: _Convention = None,
+    fps: _Fps = None,
+    convention: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONVENTION",
+            help="What the pose columns are in; once for all tables, or once for each in their "
+            "order. By default what a file or feat-pose.json beside it says, or else feat.",
+            show_default=False,
+        ),
+    ] = None,
     force: Force = False,
 ) -> None:
     """Draw pitch, yaw and roll over time, in degrees, and X, Y, Z if they are known.
 
-    Spans without a pose are shaded, rows with PoseFlags are marked.
+    Spans without a pose are shaded, rows with PoseFlags are faded and marked.
     """
-    from feat_pose_plugin.show.plots import (
-        DRAWN_COLUMNS,
-        plot_orientation,
-        plot_time_lines,
-        save_figure,
-    )
+    from feat_pose_plugin.show.plots import plot_orientation, plot_time_lines, save_figure
+    from feat_pose_plugin.show.poses import DRAWN_COLUMNS, read_posed
     from feat_pose_plugin.tables.outputs import refuse_existing
-    from feat_pose_plugin.tables.stream import read_table
 
+    said: list[str | None] = [*convention] if convention else [None]
+    if len(said) not in (1, len(tables)):
+        raise typer.BadParameter(
+            f"--convention is passed {len(said)} times for {len(tables)} tables. Pass it once, or "
+            "once for each table."
+        )
     if not force:
         refuse_existing([(table, output) for table in tables])
     names = [table.name for table in tables]
     titles = names if len({*names}) == len(names) else [str(table) for table in tables]
-    reads = DRAWN_COLUMNS.intersection
-    titled = {title: read_table(table, reads) for title, table in zip(titles, tables, strict=True)}
-    draw = plot_orientation if orientation else plot_time_lines
-    save_figure(draw(titled, convention=convention), output)
+    titled = {
+        title: read_posed(table, DRAWN_COLUMNS.intersection)[0]
+        for title, table in zip(titles, tables, strict=True)
+    }
+    by_title = dict(zip(titles, said * len(tables), strict=False))
+    if orientation:
+        figure = plot_orientation(titled, convention=by_title)
+    else:
+        figure = plot_time_lines(titled, convention=by_title, fps=fps)
+    save_figure(figure, output)
     typer.echo(f"wrote {output}")
 
 
@@ -75,6 +110,7 @@ def overlay(
         typer.Option("-o", "--output", metavar="OUT", help="A video, .mp4; or a picture, .png."),
     ],
     convention: _Convention = None,
+    first_frame: _FirstFrame = None,
     force: Force = False,
 ) -> None:
     """Draw the heads of a table on its video or photograph.
@@ -84,12 +120,12 @@ def overlay(
     from tqdm import tqdm
 
     from feat_pose_plugin.show.overlay import PICTURE_FORMATS, overlay_picture, overlay_video
+    from feat_pose_plugin.show.poses import read_posed
     from feat_pose_plugin.tables.outputs import refuse_existing
-    from feat_pose_plugin.tables.stream import read_table
 
     if not force:
         refuse_existing([(source, output)])
-    poses = read_table(table)
+    poses, _ = read_posed(table)
     if source.suffix.lower() in PICTURE_FORMATS:
         overlay_picture(source, poses, output, convention=convention)
         typer.echo(f"wrote {output}")
@@ -100,7 +136,9 @@ def overlay(
             bar.total = frames
             bar.update()
 
-        count = overlay_video(source, poses, output, convention=convention, progress=show)
+        count = overlay_video(
+            source, poses, output, convention=convention, first=first_frame, progress=show
+        )
     typer.echo(f"wrote {output}: {count} frames")
 
 
@@ -130,20 +168,15 @@ def report(
         Path, typer.Argument(metavar="TABLE", help="A table with pose columns, .csv or .parquet.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="A .html file.")],
-    convention: Annotated[
-        str | None,
-        typer.Option(
-            help="What the pose columns are in. By default what the table says, or feat-pose.json "
-            "beside it.",
-            show_default=False,
-        ),
-    ] = None,
+    convention: _Convention = None,
+    fps: _Fps = None,
     video: Annotated[
         Path | None,
         typer.Option(
             metavar="VIDEO", help="What the table is about, for pictures of the rows in doubt."
         ),
     ] = None,
+    first_frame: _FirstFrame = None,
     force: Force = False,
 ) -> None:
     """Write one page about a table: weights, counts, distributions, time lines, rows in doubt."""
@@ -152,5 +185,5 @@ def report(
 
     if not force:
         refuse_existing([(table, output)])
-    write_report(table, output, convention=convention, video=video)
+    write_report(table, output, convention=convention, fps=fps, video=video, first=first_frame)
     typer.echo(f"wrote {output}")

@@ -156,7 +156,10 @@ def read_series(
         weight *= np.nan_to_num(1 / np.maximum(certain, 0.1) ** 2, nan=0.0)
 
     person = _persons(table, by)
-    frame = _frames(table, person)
+    numbers = frame_numbers(table)
+    if numbers is not None:
+        person[np.isnan(numbers)] = -1  # nothing says when that was
+    frame = _frames(numbers, person)
     rows = np.lexsort((frame, person))
     rows = rows[person[rows] >= 0]
     person, frame = person[rows], frame[rows]
@@ -219,12 +222,12 @@ def _persons(table: pd.DataFrame, by: str | Sequence[str] | None) -> NDArray[np.
     return table.groupby(labels, sort=False).ngroup().to_numpy().astype(np.intp)
 
 
-def _frames(table: pd.DataFrame, person: NDArray[np.intp]) -> NDArray[np.int64]:
-    numbers = frame_numbers(table)
+def _frames(numbers: NDArray[np.float64] | None, person: NDArray[np.intp]) -> NDArray[np.int64]:
     if numbers is None:
         import pandas as pd
 
         return pd.Series(person).groupby(person).cumcount().to_numpy().astype(np.int64)
+    numbers = np.nan_to_num(numbers)
     if not (numbers == np.round(numbers)).all():
         raise MotionError(
             "the column 'frame' holds numbers that are not whole. Number the frames from 0, or "

@@ -1,17 +1,15 @@
 """Pictures of pose. Each function returns a matplotlib figure and touches no global state.
 
 A table is anything with pose columns: what :func:`~feat_pose_plugin.estimate_pose` returns, a
-table read from a file, a Fex straight from a detector. Its convention is what its tag says
-(:mod:`feat_pose_plugin.pose.tag`); where it has none, what the caller says; and where the caller
-says nothing, ``feat``, which is what this package and every detector of py-feat 2 write. All is
-drawn in ``feat``, in degrees; other conventions are converted.
+table read from a file, a Fex straight from a detector. :mod:`feat_pose_plugin.show.poses` says
+which convention it is taken to be in. All is drawn in ``feat``, in degrees.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -23,13 +21,10 @@ from matplotlib.ticker import MaxNLocator
 
 from feat_pose_plugin.errors import ConventionError, OptionError, PictureError
 from feat_pose_plugin.files import write_whole, writing
-from feat_pose_plugin.pose.columns import find_column
-from feat_pose_plugin.pose.conventions import TranslationUnit, find_convention
-from feat_pose_plugin.pose.convert import convert_pose, find_pose_columns, pose_numbers
-from feat_pose_plugin.pose.quality import FLAGS_COLUMN, QUALITY_COLUMNS, is_flagged
-from feat_pose_plugin.pose.tag import PoseTag, check_tag, read_tag, write_tag
-from feat_pose_plugin.tables.frames import frame_numbers, usual_step
-from feat_pose_plugin.tables.pose_tables import POSE_COLUMNS
+from feat_pose_plugin.pose.conventions import TranslationUnit
+from feat_pose_plugin.pose.tag import read_tag
+from feat_pose_plugin.show.poses import flagged_rows, in_feat
+from feat_pose_plugin.tables.frames import first_frame, frame_numbers, persons, usual_step
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,9 +35,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FIGURE_FORMATS = (".png", ".pdf", ".svg")
-
-DRAWN_COLUMNS = {*POSE_COLUMNS, *QUALITY_COLUMNS, "frame", "input", "Identity"}
-"""All that is drawn or said of a table with pose columns."""
 
 ANGLE_LABELS = {
     "Pitch": "pitch (deg)\n+ up",
@@ -63,51 +55,70 @@ _UNITS: Mapping[TranslationUnit, str] = {
 
 _GAP_COLOUR = "0.88"
 _FLAG_COLOUR = "red"
+_FADED = 0.35  # opacity
 _BINS = 4000  # more points than a page can show are drawn by their extremes
 _MOST_NAMES = 10
 _LIMIT_STEP_DEG = 30
 _CELLS = 60
 
+Conventions = str | Mapping[str, str | None] | None
+"""What pose columns are in: the same for all tables, by title, or not said."""
+
 
 def plot_time_lines(
-    tables: pd.DataFrame | Mapping[str, pd.DataFrame], *, convention: str | None = None
+    tables: pd.DataFrame | Mapping[str, pd.DataFrame],
+    *,
+    convention: Conventions = None,
+    fps: float | None = None,
 ) -> Figure:
     """Pitch, yaw and roll over time, and X, Y, Z where a table has them.
 
     Time is the column ``frame``, or the number of the row where there is none. A line joins the
-    rows of one face: those that have the same ``Identity``, or all where there is no such column.
-    If two of them are in the same frame, nothing says which belongs to which, and all are dots.
-    Where no face has a pose, or frames are missing, lines are broken and the span is shaded. Rows
-    with ``PoseFlags`` are marked.
+    rows of one person (:func:`~feat_pose_plugin.tables.frames.persons`). If two of them are in the
+    same frame, nothing says which belongs to which, and all are dots. Where no one has a pose, or
+    frames are missing, lines are broken and the span is shaded; of several persons, a gap of one is
+    shaded in the colour of the line. Rows with ``PoseFlags`` are faded and marked by a cross. They
+    do not lengthen an axis: the cross of one that lies outside is at the edge.
 
     Args:
-        tables: A table, or tables by title; a row per face and frame.
-        convention: What untagged pose columns are in; ``feat`` if None.
+        tables: A table, or tables by title; a row per person and frame.
+        convention: What the pose columns are in, if no tag says it; for all tables, or by title.
+        fps: Frames per second. Time is then in seconds from the first frame of the video.
 
     Returns:
-        A figure with a column of plots for each table, angles in degrees. X, Y, Z are in img2pose's
-        axes (right, down, away from the camera), in the table's unit; a face unit is that of the
+        A figure with a column of plots for each table, angles in degrees. X, Y, Z are in the axes
+        of the camera (right, down, away from it), in the table's unit; a face unit is that of the
         reference face, with outer eye corners 0.86 apart. A line of more than 8000 rows is drawn by
         its extremes.
 
     Raises:
-        ConventionError: See :func:`in_feat`; or X, Y, Z of the tables are in different units.
-        OptionError: There is no table.
+        ConventionError: See :func:`~feat_pose_plugin.show.poses.in_feat`; or X, Y, Z of the tables
+            are in different units.
+        OptionError: There is no table, or ``fps`` is no positive number.
     """
+    if fps is not None and not 0 < fps < math.inf:
+        raise OptionError(f"fps must be frames per second, such as 30, got {fps!r}.")
     titled = _by_title(tables)
-    poses = {
-        title: in_feat(table, convention, title or "the table") for title, table in titled.items()
-    }
+    poses = _in_feat(titled, convention)
     labels = {**ANGLE_LABELS, **_place_labels(poses)}
+    tracks = [_track(titled[title], pose, fps) for title, pose in poses.items()]
     size = (max(9.0, 1.5 + 3.5 * len(poses)), 2.5 * len(labels))
     figure = Figure(figsize=size, layout="constrained")
     plots = figure.subplots(len(labels), len(poses), sharex="col", sharey="row", squeeze=False)
     legend: dict[str, Artist] = {}
-    for column, (title, pose) in zip(plots.T, poses.items(), strict=True):
+    for row, (name, label) in zip(plots, labels.items(), strict=True):
+        row[0].set_ylabel(label)
+        low, high = _reach([(track.values[name], track.flagged) for track in tracks])
+        margin = 0.05 * (high - low) or 1.0
+        row[0].set_ylim(low - margin, high + margin)
+        for plot, track in zip(row, tracks, strict=True):
+            legend |= _draw_track(plot, track, name)
+    for column, title, track in zip(plots.T, poses, tracks, strict=True):
         column[0].set_title(title, parse_math=False)  # a $ in a name is a $
-        legend |= _draw_time_lines(dict(zip(labels, column, strict=True)), titled[title], pose)
-    for plot, label in zip(plots[:, 0], labels.values(), strict=True):
-        plot.set_ylabel(label)
+        column[-1].set_xlabel(track.unit)
+        if fps is None:
+            column[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            column[-1].xaxis.set_major_formatter("{x:,.0f}")
     if legend:
         explained = figure.legend(
             legend.values(), legend.keys(), loc="outside lower center", ncols=6, frameon=False
@@ -119,30 +130,30 @@ def plot_time_lines(
 
 
 def plot_orientation(
-    tables: pd.DataFrame | Mapping[str, pd.DataFrame], *, convention: str | None = None
+    tables: pd.DataFrame | Mapping[str, pd.DataFrame], *, convention: Conventions = None
 ) -> Figure:
     """Where heads point: how many rows there are at each yaw and pitch.
 
     Args:
         tables: A table, or tables by title; any number of rows.
-        convention: What untagged pose columns are in; ``feat`` if None.
+        convention: See :func:`plot_time_lines`.
 
     Returns:
         A figure with a plot for each table: rows in cells of 1 degree, white where there are none.
-        All plots have the same limits: +-30 degrees, or a multiple with cells as much larger.
+        All plots have the same limits: +-30 degrees, or a multiple with cells as much larger. Rows
+        with ``PoseFlags`` do not widen them; the title says how many rows lie outside.
 
     Raises:
-        ConventionError: See :func:`in_feat`.
+        ConventionError: See :func:`~feat_pose_plugin.show.poses.in_feat`.
         OptionError: There is no table.
     """
-    angles = {
-        title: np.rad2deg(
-            in_feat(table, convention, title or "the table")[["Yaw", "Pitch"]].dropna().to_numpy()
-        )
-        for title, table in _by_title(tables).items()
-    }
-    most = max((np.abs(deg).max(initial=0.0) for deg in angles.values()), default=0.0)
-    limit = max(math.ceil(most / _LIMIT_STEP_DEG), 1) * _LIMIT_STEP_DEG
+    titled = _by_title(tables)
+    poses = _in_feat(titled, convention)
+    angles = {title: np.rad2deg(pose[["Yaw", "Pitch"]].to_numpy()) for title, pose in poses.items()}
+    reach = _reach(
+        [(deg, np.tile(flagged_rows(titled[title])[:, None], 2)) for title, deg in angles.items()]
+    )
+    limit = max(math.ceil(np.abs(reach).max() / _LIMIT_STEP_DEG), 1) * _LIMIT_STEP_DEG
     edges = np.linspace(-limit, limit, _CELLS + 1)
     cell = 2 * limit // _CELLS
     # Dark for many, light for few, none of it near white, which is for none.
@@ -150,6 +161,7 @@ def plot_orientation(
     figure = Figure(figsize=(1 + 5 * len(angles), 5), layout="constrained")
     plots = figure.subplots(1, len(angles), sharex=True, sharey=True, squeeze=False)[0]
     for plot, (title, deg) in zip(plots, angles.items(), strict=True):
+        deg = deg[np.isfinite(deg).all(axis=1)]
         count, _, _ = np.histogram2d(deg[:, 0], deg[:, 1], bins=(edges, edges))
         cells = plot.pcolormesh(
             edges,
@@ -163,7 +175,9 @@ def plot_orientation(
         )
         plot.axhline(0, color="0.6", linewidth=1)
         plot.axvline(0, color="0.6", linewidth=1)
+        outside = len(deg) - int(count.sum())
         rows = f"{len(deg):,} {'row' if len(deg) == 1 else 'rows'} with a pose"
+        rows += f", {outside:,} outside" if outside else ""
         plot.set_title(f"{title}: {rows}" if title else rows, parse_math=False)
         plot.set(
             xlabel=ANGLE_LABELS["Yaw"].replace("\n", ", "),
@@ -184,21 +198,23 @@ def plot_distributions(table: pd.DataFrame, *, convention: str | None = None) ->
 
     Args:
         table: Any number of rows.
-        convention: What untagged pose columns are in; ``feat`` if None.
+        convention: See :func:`plot_time_lines`.
 
     Returns:
         A figure with a plot for each angle, in degrees; all have the same axes. The median is
-        marked.
+        marked. Rows with ``PoseFlags`` do not widen them, and may lie outside.
 
     Raises:
-        ConventionError: See :func:`in_feat`.
+        ConventionError: See :func:`~feat_pose_plugin.show.poses.in_feat`.
     """
-    degrees = np.rad2deg(in_feat(table, convention)[[*ANGLE_LABELS]].dropna().to_numpy())
-    most = np.abs(degrees).max(initial=_LIMIT_STEP_DEG)
+    degrees = np.rad2deg(in_feat(table, convention)[[*ANGLE_LABELS]].to_numpy())
+    reach = _reach([(degrees, np.tile(flagged_rows(table)[:, None], len(ANGLE_LABELS)))])
+    most = max(*np.abs(reach), _LIMIT_STEP_DEG)
     edges = np.linspace(-most, most, _CELLS + 1)
     figure = Figure(figsize=(9, 3), layout="constrained")
     plots = figure.subplots(1, len(ANGLE_LABELS), sharex=True, sharey=True)
     for plot, label, values in zip(plots, ANGLE_LABELS.values(), degrees.T, strict=True):
+        values = values[np.isfinite(values)]
         plot.hist(values, bins=edges, color="C0")
         plot.axvline(0, color="0.8", linewidth=1, zorder=0)
         if len(values):
@@ -230,66 +246,21 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(part, dpi=150)
 
 
-def in_feat(
-    table: pd.DataFrame, convention: str | None = None, name: str = "the table"
-) -> pd.DataFrame:
-    """The pose columns of a table in convention ``feat``, as far as it has them.
-
-    Args:
-        table: With a rotation in any convention, and with X, Y, Z or without.
-        convention: What the pose columns are in. Their tag if None, or else ``feat``.
-        name: What to call the table in errors.
-
-    Returns:
-        ``Pitch, Roll, Yaw`` in radians and ``X, Y, Z`` in img2pose's axes and the table's own unit,
-        NaN where it has none; float64, index and order of the table. Tagged.
-
-    Raises:
-        ConventionError: A convention is unknown or is not that of the tag, there is no pose in it,
-            or its angles are radians and what the table has are not.
-    """
-    import pandas as pd
-
-    tag = read_tag(table.attrs)
-    here = find_convention(convention or (tag.convention if tag else "feat"))
-    check_tag(tag, here.name, name)
-    try:
-        labels = find_pose_columns(table, here)
-        names = [str(label).strip() for label in labels]
-        plain = pd.DataFrame(pose_numbers(table, labels).numpy(), table.index, names)
-        pose = convert_pose(plain, here.name, "feat")
-    except ConventionError as error:
-        raise ConventionError(
-            f"{name} cannot be drawn: {error} If the pose is in another convention than "
-            f"{here.name!r}, pass that, on the command line with --convention."
-        ) from error
-    place = {axis: here.table_names.get(axis, axis) for axis in "XYZ"}
-    place = {axis: own if own in plain else axis for axis, own in place.items()}
-    if here.has_angles and not here.degrees:
-        _require_radians(plain.drop(columns=[*place.values()], errors="ignore"), here.name, name)
-    for sign, (axis, label) in zip(here.axes, place.items(), strict=True):
-        pose[axis] = sign * plain[label] if label in plain else math.nan
-    unit = (tag and tag.translation_unit) or here.translation_unit
-    write_tag(pose, PoseTag("feat", tag.rotation_frame if tag else None, unit))
-    return pose
-
-
-def _require_radians(angles: pd.DataFrame, convention: str, name: str) -> None:
-    """A few rows may be beyond pi, because a network can say anything."""
-    largest = angles.abs().max(axis=1)
-    if (largest > math.pi).mean() > 0.1:
-        raise ConventionError(
-            f"{name} has angles up to {largest.max():.4g}, and in convention {convention!r} they "
-            "are radians. Are they degrees? Pass the convention that they are in, such as "
-            "'300w-lp' or 'feat-0.6', on the command line with --convention."
-        )
-
-
 def _by_title(tables: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Mapping[str, pd.DataFrame]:
     titled = tables if isinstance(tables, Mapping) else {"": tables}
     if not titled:
         raise OptionError("there is no table to draw, got an empty mapping. Pass one or more.")
     return titled
+
+
+def _in_feat(
+    titled: Mapping[str, pd.DataFrame], convention: Conventions
+) -> dict[str, pd.DataFrame]:
+    said = convention if isinstance(convention, Mapping) else dict.fromkeys(titled, convention)
+    return {
+        title: in_feat(table, said.get(title), title or "the table")
+        for title, table in titled.items()
+    }
 
 
 def _place_labels(poses: Mapping[str, pd.DataFrame]) -> dict[str, str]:
@@ -310,57 +281,97 @@ def _place_labels(poses: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     }
 
 
-def _draw_time_lines(
-    plots: Mapping[str, Axes], table: pd.DataFrame, pose: pd.DataFrame
-) -> dict[str, Artist]:
-    """Draw one table; returns what the legend has to explain."""
-    legend: dict[str, Artist] = {}
+class _Track(NamedTuple):
+    """A table as it runs: ``[n]`` times, their unit and step, what is drawn, and whose it is."""
+
+    time: NDArray[np.float64]
+    unit: str
+    step: float
+    values: Mapping[str, NDArray[np.float64]]  # degrees, or the unit of X, Y, Z
+    flagged: NDArray[np.bool_]
+    persons: Mapping[str, NDArray[np.intp]]
+
+
+def _track(table: pd.DataFrame, pose: pd.DataFrame, fps: float | None) -> _Track:
     frames = frame_numbers(table)
-    time = np.arange(len(table), dtype=np.float64) if frames is None else frames
-    seen = np.unique(time[pose[[*ANGLE_LABELS]].notna().all(axis=1)])
-    step = usual_step(time)
-    gaps = _gaps(time, seen, step)
-    faces = _faces(table)
-    flagged = _flagged(table)
-    if gaps:
-        legend["no pose"] = Patch(color=_GAP_COLOUR)
+    time, unit = (
+        (np.arange(len(table), dtype=np.float64), "row") if frames is None else (frames, "frame")
+    )
+    if fps is not None:
+        time, unit = (time - (0 if frames is None else first_frame(table))) / fps, "time (s)"
+    values = {name: pose[name].to_numpy(np.float64) for name in (*ANGLE_LABELS, *_PLACE_LABELS)}
+    values |= {name: np.rad2deg(values[name]) for name in ANGLE_LABELS}
+    return _Track(time, unit, usual_step(time), values, flagged_rows(table), persons(table))
+
+
+def _reach(
+    drawn: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]],
+) -> tuple[float, float]:
+    """From the least to the most; if most values are not flagged, of those that are not."""
+    finite = [(v[np.isfinite(v)], f[np.isfinite(v)]) for v, f in drawn]
+    values, flagged = (np.concatenate(parts) for parts in zip(*finite, strict=True))
+    values = values if 2 * flagged.sum() > len(flagged) else values[~flagged]
+    return (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+
+
+def _draw_track(plot: Axes, track: _Track, name: str) -> dict[str, Artist]:
+    """Draw one column of a table; returns what the legend has to explain."""
+    time, values, flagged = track.time, track.values[name], track.flagged
+    legend: dict[str, Artist] = {}
+    plot.grid(color="0.93")
+    if name in ANGLE_LABELS:
+        plot.axhline(0, color="0.8", linewidth=1)
+    there = np.isfinite(time) & np.isfinite(track.values["Pitch"])
+    for i, (person, rows) in enumerate(track.persons.items()):
+        colour = f"C{i % 10}"
+        if len(track.persons) > 1:
+            _shade(plot, time[rows[there[rows]]], track.step, colour, alpha=0.12)
+            if i < _MOST_NAMES:
+                legend[person] = Line2D([], [], color=colour)
+        rows = rows[np.isfinite(time[rows])]
+        rows = rows[np.argsort(time[rows], kind="stable")]
+        if flagged[rows].any():
+            _draw_line(plot, time[rows], values[rows], track.step, colour, alpha=_FADED)
+        plain = np.where(flagged, np.nan, values)[rows]
+        _draw_line(plot, time[rows], plain, track.step, colour)
+    if np.isfinite(time).any():
+        # As if there was a pose just before the first row and just after the last.
+        ends = [np.nanmin(time) - track.step, np.nanmax(time) + track.step]
+        if _shade(plot, np.append(time[there], ends), track.step, _GAP_COLOUR):
+            legend["no pose"] = Patch(color=_GAP_COLOUR)
     if flagged.any():
         legend["flagged"] = Line2D([], [], color=_FLAG_COLOUR, marker="x", linestyle="none")
-    if len(faces) > 1:
-        named = list(faces)[:_MOST_NAMES]
-        legend |= {str(face): Line2D([], [], color=f"C{i % 10}") for i, face in enumerate(named)}
-    for name, plot in plots.items():
-        values = pose[name].to_numpy()
-        if name in ANGLE_LABELS:
-            values = np.rad2deg(values)
-            plot.axhline(0, color="0.8", linewidth=1)
-        plot.grid(color="0.93")
-        plot.broken_barh(
-            gaps, (0, 1), transform=plot.get_xaxis_transform(), color=_GAP_COLOUR, linewidth=0
-        )
-        for i, rows in enumerate(faces.values()):
-            _draw_face(plot, time[rows], values[rows], step, f"C{i % 10}")
-        if flagged.any():
-            marked = _thin(time, np.where(flagged, values, np.nan))
-            plot.scatter(*marked, color=_FLAG_COLOUR, marker="x", s=16, linewidths=1, zorder=3)
-    plot.set_xlabel("row" if frames is None else "frame")
-    plot.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    plot.xaxis.set_major_formatter("{x:,.0f}")
+        marked = _thin(time, np.where(flagged, np.clip(values, *plot.get_ylim()), np.nan))
+        crosses = plot.scatter(*marked, color=_FLAG_COLOUR, marker="x", s=12, linewidths=1)
+        crosses.set(zorder=3, clip_on=False)
     return legend
 
 
-def _draw_face(
+def _shade(
+    plot: Axes, seen: NDArray[np.float64], step: float, colour: str, alpha: float = 1.0
+) -> bool:
+    """Shade the spans between times at which there is a pose; returns whether there is any."""
+    seen = np.unique(seen)
+    steps = np.diff(seen)
+    wide = np.flatnonzero(steps > 1.5 * step)
+    spans = [(seen[i] + step / 2, steps[i] - step) for i in wide]
+    height = plot.get_xaxis_transform()
+    plot.broken_barh(spans, (0, 1), transform=height, color=colour, alpha=alpha, linewidth=0)
+    return bool(spans)
+
+
+def _draw_line(
     plot: Axes,
     time: NDArray[np.float64],
     values: NDArray[np.float64],
     step: float,
     colour: str,
+    alpha: float = 1.0,
 ) -> None:
-    order = np.argsort(time, kind="stable")
-    time, values = time[order], values[order]
+    """Join values that are in order of time, but for those farther apart than a step."""
     steps = np.diff(time)
     if (steps == 0).any():
-        plot.plot(*_thin(time, values), ".", markersize=3, color=colour)
+        plot.plot(*_thin(time, values), ".", markersize=3, color=colour, alpha=alpha)
         return
     missing = np.flatnonzero(steps > 1.5 * step) + 1
     time, values = np.insert(time, missing, time[missing]), np.insert(values, missing, np.nan)
@@ -368,36 +379,7 @@ def _draw_face(
     there = np.pad(np.isfinite(values), 1)
     alone = there[1:-1] & ~there[:-2] & ~there[2:]  # no line leads to them
     marks = np.flatnonzero(alone).tolist()
-    plot.plot(time, values, ".-", markersize=4, markevery=marks, linewidth=1.5, color=colour)
-
-
-def _faces(table: pd.DataFrame) -> dict[object, NDArray[np.intp]]:
-    """The rows of each identity; of all rows where there is none."""
-    identity = find_column(table, "Identity")
-    if identity is None or identity.nunique() < 2:
-        return {"": np.arange(len(table))}
-    names = identity.to_numpy()
-    return {name: np.flatnonzero(names == name) for name in identity.dropna().unique()}
-
-
-def _flagged(table: pd.DataFrame) -> NDArray[np.bool_]:
-    flags = find_column(table, FLAGS_COLUMN)
-    if flags is None:
-        return np.zeros(len(table), dtype=bool)
-    return is_flagged(flags)
-
-
-def _gaps(
-    time: NDArray[np.float64], seen: NDArray[np.float64], step: float
-) -> list[tuple[float, float]]:
-    """Begin and length of each span of time without a pose."""
-    if not len(time):
-        return []
-    # As if there was a pose just before the first row and just after the last.
-    known = np.concatenate([[time.min() - step], seen, [time.max() + step]])
-    steps = np.diff(known)
-    wide = np.flatnonzero(steps > 1.5 * step)
-    return [(known[i] + step / 2, steps[i] - step) for i in wide]
+    plot.plot(time, values, ".-", color=colour, alpha=alpha, markersize=4, markevery=marks)
 
 
 def _thin(
@@ -407,5 +389,6 @@ def _thin(
     if len(values) <= 2 * _BINS:
         return time, values
     starts = np.linspace(0, len(values), _BINS, endpoint=False, dtype=int)
+    # fmin and fmax pass over NaN.
     low, high = (f.reduceat(values, starts) for f in (np.fmin, np.fmax))
     return np.repeat(time[starts], 2), np.stack([low, high], axis=1).ravel()

@@ -1,41 +1,138 @@
-"""Which row of a table is about which frame of a video."""
+"""Which rows of a table are about which file, which frame of it, and which person."""
 
 from __future__ import annotations
 
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from feat_pose_plugin.pose.columns import find_column, to_doubles
+from feat_pose_plugin.errors import PictureError
+from feat_pose_plugin.pose.columns import find_column, may_hold_numbers, numbers_in, to_doubles
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+PERSON_COLUMNS = ("Identity", "face_id")  # py-feat's and OpenFace's
+
 _LAST_FRAME = 1 << 40  # what is larger is a time, or damaged
+_FIRST_ROWS = 100  # enough for the frame at time 0, and too few for a clock to drift
 
 
 def frame_numbers(table: pd.DataFrame) -> NDArray[np.float64] | None:
-    """The column ``frame``, counted from 0 as py-feat counts.
+    """The column ``frame``, as the table counts.
 
     Returns:
-        ``[n]``; None where there is no such column, or something in it that numbers no frame.
+        ``[n]``, NaN in rows whose cell numbers no frame; None where no cell does, or where there is
+        no such column.
     """
-    frame = find_column(table, "frame")
-    if frame is None:
+    numbers = _numbers(table, "frame")
+    if numbers is None:
         return None
-    try:
-        numbers = to_doubles(frame)
-    except ValueError:
-        return None
-    return numbers if (np.abs(numbers) <= _LAST_FRAME).all() else None
+    numbers = np.where(np.abs(numbers) <= _LAST_FRAME, numbers, np.nan)
+    return None if np.isnan(numbers).all() and len(numbers) else numbers
+
+
+def first_frame(table: pd.DataFrame) -> int:
+    """The number of a video's first frame in a table: 1 in OpenFace's, 0 in py-feat's and others.
+
+    A table that counts from 1 shows it where it also has a column ``timestamp``: its frame at time
+    0 is number 1.
+    """
+    frames, times = frame_numbers(table), _numbers(table, "timestamp")
+    if frames is None or times is None:
+        return 0
+    order = np.argsort(times)[:_FIRST_ROWS]
+    order = order[np.isfinite(times[order]) & np.isfinite(frames[order])]
+    frames, times = frames[order], times[order]
+    if len(np.unique(times)) < 2:
+        return int(len(times) > 0 and times[0] == 0 and frames[0] == 1)
+    _, at_zero = np.polyfit(times, frames, 1)
+    return int(round(at_zero) == 1 and frames.min() >= 1)
 
 
 def usual_step(frames: NDArray[np.float64]) -> float:
     """From one frame of a table to its next: 1, or py-feat's ``skip_frames``.
 
     Args:
-        frames: ``[n]`` numbers, in any order, with repetitions.
+        frames: ``[n]`` numbers, in any order, with repetitions; NaN does not count.
     """
-    steps = np.diff(np.unique(frames))
+    steps = np.diff(np.unique(frames[np.isfinite(frames)]))
     return float(np.median(steps)) if len(steps) else 1.0
+
+
+def rows_about(source: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one file, by the column ``input``; all rows where there is no such column.
+
+    Files of one name are told apart by their folders, from the last one up. Paths may be those of
+    another machine, Windows or not.
+
+    Raises:
+        PictureError: No row is about this file, or several files could be it.
+    """
+    inputs = find_column(table, "input")
+    if inputs is None or not inputs.notna().any():
+        return table
+    here = _parts(source.absolute())
+    alike = {each: _alike(_parts(each), here) for each in inputs.dropna().unique()}
+    most = max(alike.values())
+    found = [each for each, parts in alike.items() if parts == most]
+    if most == 0 or len(found) > 1:
+        listed = ", ".join(sorted(str(each) for each in (found if most else alike))[:4])
+        raise PictureError(
+            f"the table is about {listed}, not about {source.name}. Pass a file that it is about; "
+            "if the file was renamed, drop the column 'input'."
+            if most == 0
+            else f"{source} could be any of {listed}, which the table is about. Pass the file from "
+            "its own folder, or only the rows that you want."
+        )
+    rows = (inputs == found[0]).to_numpy(bool, na_value=False)
+    return table.iloc[np.flatnonzero(rows)]
+
+
+def persons(table: pd.DataFrame) -> dict[str, NDArray[np.intp]]:
+    """The rows of each person, by name, in the order in which they appear.
+
+    A person is known by the column ``Identity`` or else ``face_id``, in a table about several files
+    (column ``input``) together with the file. Rows without one of these are nobody's.
+
+    Returns:
+        Numbers of rows; all of them under the name ``""`` where all are of one person, or nothing
+        tells persons apart.
+    """
+    import pandas as pd
+
+    who = [find_column(table, name) for name in PERSON_COLUMNS]
+    columns = [find_column(table, "input"), next((each for each in who if each is not None), None)]
+    keys = [each.to_numpy() for each in columns if each is not None and each.nunique() > 1]
+    if not keys:
+        return {"": np.arange(len(table))}
+    rows = pd.Series(np.arange(len(table)))
+    groups = rows.groupby([pd.Series(key) for key in keys], sort=False).indices
+    return {
+        ", ".join(map(str, name if isinstance(name, tuple) else (name,))): np.asarray(found)
+        for name, found in groups.items()
+    }
+
+
+def _numbers(table: pd.DataFrame, name: str) -> NDArray[np.float64] | None:
+    """``[n]``, NaN in cells that hold no number; None where there is no column of numbers."""
+    column = find_column(table, name)
+    if column is None or not may_hold_numbers(column.dtype):
+        return None
+    try:
+        return to_doubles(column)
+    except ValueError:  # some cells are text
+        return np.array([np.nan if x is None else x for x in numbers_in(column)], np.float64)
+
+
+def _parts(path: object) -> list[str]:
+    """The parts of a path, the last one first; a backslash divides as well as a slash."""
+    return list(reversed(PureWindowsPath(str(path)).parts))
+
+
+def _alike(one: list[str], other: list[str]) -> int:
+    """How many parts are the same before the first that is not."""
+    same = [a == b for a, b in zip(one, other, strict=False)]
+    return [*same, False].index(False)

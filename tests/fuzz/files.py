@@ -18,7 +18,7 @@ from pyarrow import csv
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D
 from feat_pose_plugin.errors import FeatPoseError
 from feat_pose_plugin.pose.landmarks import landmark_columns
-from feat_pose_plugin.show.plots import in_feat
+from feat_pose_plugin.show.poses import in_feat
 from feat_pose_plugin.tables.frames import frame_numbers
 from feat_pose_plugin.tables.pose_tables import convert_table, estimate_table
 from feat_pose_plugin.tables.stream import read_table

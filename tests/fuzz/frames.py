@@ -16,7 +16,7 @@ from fuzz.common import FACE, check_pose, estimator, known_pose
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, convert_pose
 from feat_pose_plugin.errors import FeatPoseError
 from feat_pose_plugin.pose.landmarks import landmark_columns
-from feat_pose_plugin.show.plots import in_feat
+from feat_pose_plugin.show.poses import in_feat
 from feat_pose_plugin.tables.frames import frame_numbers
 
 ROWS = {

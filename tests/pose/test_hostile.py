@@ -37,8 +37,10 @@ from feat_pose_plugin.errors import (
 )
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint
 from feat_pose_plugin.pose.landmarks import landmark_columns
-from feat_pose_plugin.show.overlay import BOX_COLUMNS, draw_poses
-from feat_pose_plugin.show.plots import in_feat, plot_time_lines
+from feat_pose_plugin.show.heads import BOX_COLUMNS
+from feat_pose_plugin.show.overlay import draw_poses
+from feat_pose_plugin.show.plots import plot_time_lines
+from feat_pose_plugin.show.poses import in_feat
 from feat_pose_plugin.tables.frames import frame_numbers
 from feat_pose_plugin.tables.manifest import MANIFEST, Manifest
 from feat_pose_plugin.tables.pose_tables import convert_table
@@ -336,7 +338,8 @@ def test_a_pose_beyond_all_floats_is_refused() -> None:
 @pytest.mark.parametrize("cell", [1e300, np.inf, np.nan, None, 10**400, 1j, "x", pd.Timestamp(0)])
 def test_what_numbers_no_frame_numbers_none(cell: object) -> None:
     frames = pd.DataFrame({"frame": pd.Series([1, cell], dtype=object)})
-    assert frame_numbers(frames) is None
+    np.testing.assert_array_equal(frame_numbers(frames), [1, np.nan])
+    assert frame_numbers(frames[1:]) is None
     assert frame_numbers(pd.DataFrame({"frame": ["3", 4]})).tolist() == [3, 4]
 
 

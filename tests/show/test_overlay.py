@@ -14,17 +14,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from command import feat_pose
 from PIL import Image
-from typer.testing import CliRunner, Result
 
 from feat_pose_plugin import convert_pose, estimate_pose
-from feat_pose_plugin.cli import app
-from feat_pose_plugin.errors import ConventionError, FrameSizeError, PictureError, TableError
+from feat_pose_plugin.errors import (
+    ConventionError,
+    FrameSizeError,
+    PictureError,
+    PoseWarning,
+    TableError,
+)
 from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.pose.reference_face import load_reference_face
 from feat_pose_plugin.pose.rotations import rotvec_to_matrix
 from feat_pose_plugin.pose.tag import PoseTag, write_tag
-from feat_pose_plugin.show.overlay import BOX_COLUMNS, draw_poses, overlay_video
+from feat_pose_plugin.show.heads import BOX_COLUMNS
+from feat_pose_plugin.show.overlay import draw_poses, overlay_picture, overlay_video
 from feat_pose_plugin.show.video import change_video, read_frames
 
 HEIGHT, WIDTH = 240, 320
@@ -160,8 +166,12 @@ def test_rows_without_a_pose_are_not_drawn_and_the_picture_stays():
     np.testing.assert_array_equal(drawn(faces[:0]), GREY)
 
 
-def test_a_head_may_lie_outside_the_picture():
+def test_a_head_may_lie_outside_the_picture_or_behind_the_camera():
     np.testing.assert_array_equal(drawn(a_face(x=40)), GREY)
+    behind = a_face().assign(X=0.0, Y=0.0, Z=-5.0).drop(columns=landmark_columns())
+    write_tag(behind, PoseTag("feat", "camera"))
+    np.testing.assert_array_equal(drawn(behind), GREY)
+    assert (drawn(behind.assign(Z=5.0)) != GREY).any()
     left, _, right, _ = extent(drawn(a_face(x=1.4)))
     assert left > WIDTH / 2
     assert right == WIDTH - 1
@@ -214,10 +224,6 @@ def test_five_heads_of_a_photograph_are_drawn_in_their_boxes(shared_data, feat_f
             False
         )
     assert not changed.any()
-
-
-def feat_pose(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def make_video(path: Path, times: list[int], size: tuple[int, int] = (HEIGHT, WIDTH)) -> Path:
@@ -306,15 +312,66 @@ def test_a_row_is_drawn_on_its_frame_and_skipped_frames_keep_it(tmp_path):
     assert np.flatnonzero(has_head(list(read_frames(out)))).tolist() == [0, 2]
 
 
-def test_of_a_table_about_several_videos_its_own_rows_are_drawn(tmp_path):
-    source = make_video(tmp_path / "b.mp4", [0, 20, 40])
-    table = clip_table([0, 2, 7])
-    table["input"] = ["study/a.mp4", "study/b.mp4", "study/a.mp4"]
+def test_frames_are_counted_as_the_table_counts_them(tmp_path):
+    source = make_video(tmp_path / "clip.mp4", [0, 20, 40, 60, 80, 100])
     out = tmp_path / "out.mp4"
-    overlay_video(source, table, out)
-    assert has_head(list(read_frames(out))) == [False, False, True]
-    with pytest.raises(PictureError, match=r"about a\.mp4, b\.mp4, not about c\.mp4"):
-        overlay_video(tmp_path / "c.mp4", table, out)
+
+    def heads(table, **options):
+        overlay_video(source, table, out, **options)
+        return np.flatnonzero(has_head(list(read_frames(out)))).tolist()
+
+    from_one = clip_table([2, 3, 4, 6])  # as OpenFace counts
+    assert heads(from_one.assign(timestamp=[0.033, 0.067, 0.1, 0.167])) == [1, 2, 3, 5]
+    assert heads(from_one, first=1) == [1, 2, 3, 5]
+    from_zero = clip_table([1, 2, 3])
+    assert heads(from_zero.assign(timestamp=[0.033, 0.067, 0.1])) == [1, 2, 3]
+    assert heads(from_zero) == [1, 2, 3]
+    with pytest.raises(PictureError, match=r"a frame 6, counted from 0.*--first-frame"):
+        heads(from_one)
+    for cell in (np.nan, "?"):
+        from_zero["frame"] = [1, cell, 3]
+        with pytest.warns(PoseWarning, match="1 of 3 rows have no number"):
+            assert heads(from_zero) == [1, 2, 3, 4]  # every second
+
+
+def test_of_a_table_about_several_files_its_own_rows_are_drawn(tmp_path):
+    (tmp_path / "b").mkdir()
+    source = make_video(tmp_path / "b" / "clip.mp4", [0, 20, 40])
+    table, out = clip_table([0, 2, 7]), tmp_path / "out.mp4"
+    for inputs in (
+        ["study/a.mp4", "study/clip.mp4", "study/a.mp4"],
+        ["a/clip.mp4", "b/clip.mp4", "a/clip.mp4"],
+        ["D:\\me\\a\\clip.mp4", "D:\\me\\b\\clip.mp4", None],
+    ):
+        overlay_video(source, table.assign(input=inputs), out)
+        assert has_head(list(read_frames(out))) == [False, False, True]
+    with pytest.raises(PictureError, match=r"about d/x\.mp4, not about clip\.mp4"):
+        overlay_video(source, table.assign(input="d/x.mp4"), out)
+    twice = table.assign(input=["c/clip.mp4", "d/clip.mp4", "d/clip.mp4"])
+    with pytest.raises(PictureError, match=r"any of c/clip\.mp4, d/clip\.mp4"):
+        overlay_video(source, twice, out)
+
+
+def test_a_table_of_a_video_is_not_drawn_on_a_picture(tmp_path):
+    photo = tmp_path / "photo.png"
+    Image.fromarray(GREY).save(photo)
+    with pytest.raises(PictureError, match="rows of several frames"):
+        overlay_picture(photo, clip_table([0, 1]), tmp_path / "out.png")
+    overlay_picture(photo, clip_table([3, 3]), tmp_path / "out.png")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "white"),
+    [("uint16", 65535), ("int32", 65535), ("int32", 255), ("float32", 1), ("float32", 255)],
+)
+def test_pictures_of_16_and_32_bits_keep_their_brightness(dtype, white, tmp_path):
+    ramp = np.tile(np.linspace(0, 1, 256), (64, 1))
+    Image.fromarray((ramp * white).astype(dtype)).save(tmp_path / "deep.tif")
+    nobody = a_face() * np.nan
+    overlay_picture(tmp_path / "deep.tif", nobody, tmp_path / "out.png")
+    after = np.asarray(Image.open(tmp_path / "out.png"))
+    assert after.shape == (64, 256, 3)
+    np.testing.assert_allclose(after[..., 1], np.tile(np.arange(256), (64, 1)), atol=1)
 
 
 def test_a_video_that_lies_is_turned_upright(tmp_path):

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from command import feat_pose, refused
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from typer.testing import CliRunner, Result
 
 from feat_pose_plugin import convert_pose, estimate_pose
-from feat_pose_plugin.cli import app
 from feat_pose_plugin.errors import ConventionError, OptionError, PictureError, TableError
 from feat_pose_plugin.show.plots import plot_orientation, plot_time_lines, save_figure
 
@@ -47,10 +47,6 @@ def shaded(figure: Figure) -> list[tuple[float, float]]:
 def marked(figure: Figure, name: str) -> np.ndarray:
     """``[n, 2]`` where crosses are."""
     return np.asarray(plots_of(figure)[name].collections[-1].get_offsets())
-
-
-def feat_pose(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.mark.parametrize("convention", ["300w-lp", "openface", "img2pose", "feat-mp", "quaternion"])
@@ -123,7 +119,7 @@ def test_a_pose_between_gaps_can_be_seen():
     assert line.get_markevery() == [4]
 
 
-def test_flagged_rows_are_marked():
+def test_flagged_rows_are_faded_and_marked():
     pose = some_poses(10)
     pose["PoseFlags"] = ["", None, "residual", "", np.nan, "yaw;eyes", "", "", "", ""]
     figure = plot_time_lines(pose)
@@ -131,9 +127,75 @@ def test_flagged_rows_are_marked():
         crosses = marked(figure, name)
         there = crosses[np.isfinite(crosses).all(axis=1)]
         assert there[:, 0].tolist() == [2, 5]
-        np.testing.assert_allclose(there[:, 1], np.rad2deg(pose[column][[2, 5]]))
+        plot = plots_of(figure)[name]
+        expected = np.rad2deg(pose[column][[2, 5]]).clip(*plot.get_ylim())
+        np.testing.assert_allclose(there[:, 1], expected)
+        faded, plain = plot.lines[-2:]
+        assert faded.get_alpha() < plain.get_alpha() == 1
+        assert np.flatnonzero(np.isnan(plain.get_ydata())).tolist() == [2, 5]
+        assert np.isfinite(faded.get_ydata()).all()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["flagged"]
     assert plot_time_lines(pose.drop(columns="PoseFlags")).legends == []
+
+
+def test_a_flagged_row_does_not_flatten_an_axis_and_its_cross_is_at_the_edge():
+    pose = some_poses(50).assign(PoseFlags="")
+    calm = plots_of(plot_time_lines(pose))["yaw"].get_ylim()
+    assert plot_orientation(pose).axes[0].get_title() == "50 rows with a pose"
+    pose.loc[10, "Yaw"] = 3.0
+    assert plots_of(plot_time_lines(pose))["yaw"].get_ylim()[1] > 170  # not flagged: it is shown
+    pose.loc[10, "PoseFlags"] = "residual"
+    figure = plot_time_lines(pose)
+    assert plots_of(figure)["yaw"].get_ylim() == pytest.approx(calm, abs=1)
+    assert marked(figure, "yaw")[10, 1] == plots_of(figure)["yaw"].get_ylim()[1]
+    plot = plot_orientation(pose).axes[0]
+    assert plot.get_title() == "50 rows with a pose, 1 outside"
+    assert plot.get_xlim()[1] <= 60
+    pose["PoseFlags"] = "residual"  # nothing else to go by
+    assert plots_of(plot_time_lines(pose))["yaw"].get_ylim()[1] > 170
+
+
+def test_time_is_in_seconds_where_the_rate_is_said():
+    pose = some_poses(4)
+    for table, expected in (
+        (pose, [0, 0.1, 0.2, 0.3]),
+        (pose.assign(frame=[0, 3, 6, 9]), [0, 0.3, 0.6, 0.9]),
+        (pose.assign(frame=[1, 2, 3, 4], timestamp=[0, 0.1, 0.2, 0.3]), [0, 0.1, 0.2, 0.3]),
+    ):
+        figure = plot_time_lines(table, fps=10)
+        np.testing.assert_allclose(curve(figure, "pitch")[0], expected, atol=1e-9)
+        assert figure.axes[-1].get_xlabel() == "time (s)"
+    assert shaded(plot_time_lines(pose.assign(frame=[0, 1, 2, 9]), fps=10)) == [(0.25, 0.85)]
+    for fps in (0, -25, np.nan, np.inf):
+        with pytest.raises(OptionError, match=f"such as 30, got {fps}"):
+            plot_time_lines(pose, fps=fps)
+
+
+def test_of_several_persons_each_gap_is_shaded_in_its_colour():
+    first = some_poses(20).assign(frame=range(20), face_id=0)
+    both = pd.concat([first, first[3:9].assign(face_id=1), first[12:15].assign(face_id=1)])
+    plot = plots_of(plot_time_lines(both))["pitch"]
+    tints = {
+        tuple(spans.get_facecolor()[0][:3]): [path.get_extents() for path in spans.get_paths()]
+        for spans in plot.collections
+        if len(spans.get_paths())
+    }
+    second = plot.lines[-1].get_color()
+    assert list(tints) == [to_rgb(second)]
+    assert [(box.x0, box.x1) for box in tints[to_rgb(second)]] == [(8.5, 11.5)]
+
+
+def test_tables_of_different_conventions_stand_in_one_plot():
+    pose = some_poses(5)
+    degrees = convert_pose(pose, "feat", "300w-lp")
+    degrees.attrs = {}
+    openface = convert_pose(pose, "feat", "openface")  # tells by its columns
+    openface.attrs = {}
+    tables = {"a": pose, "b": degrees, "c": openface, "d": convert_pose(pose, "feat", "matrix")}
+    figure = plot_time_lines(tables, convention={"b": "300w-lp"})
+    expected = np.rad2deg(pose["Pitch"])
+    for plot in figure.axes[: len(tables)]:
+        np.testing.assert_allclose(plot.lines[-1].get_ydata(), expected, atol=1e-6)
 
 
 def test_each_identity_has_a_line_and_unknown_faces_are_dots():
@@ -177,6 +239,7 @@ def test_a_long_line_keeps_its_extremes():
     pose.loc[77_777, "Yaw"] = 1.0
     pose.loc[33_333, "Yaw"] = -0.5
     pose.loc[50_000:60_000] = np.nan
+    pose.loc[[77_776, 33_334]] = np.nan  # in the bins of the extremes
     time, yaw = curve(plot_time_lines(pose), "yaw")
     assert len(yaw) < 10_000
     assert np.nanmax(yaw) == pytest.approx(np.rad2deg(1.0))
@@ -246,6 +309,22 @@ def test_the_command_writes_pictures(tmp_path):
             result = feat_pose("plot", *tables, "-o", out, *options)
             assert result.exit_code == 0, result.output
             assert out.read_bytes().startswith(start)
+
+
+def test_the_command_tells_tables_of_one_name_apart_and_takes_a_convention_each(tmp_path):
+    paths = [tmp_path / name / "clip.csv" for name in ("monday", "tuesday")]
+    pose = some_poses(20)
+    for path, table in zip(paths, (pose, convert_pose(pose, "feat", "300w-lp")), strict=True):
+        path.parent.mkdir()
+        table.to_csv(path, index=False)
+    out = tmp_path / "out.svg"
+    options = ("--convention", "feat", "--convention", "300w-lp", "--fps", "25")
+    result = feat_pose("plot", *paths, "-o", out, *options)
+    assert result.exit_code == 0, result.output
+    text = out.read_text()
+    for said in (*paths, "time (s)"):
+        assert f"<!-- {said} -->" in text
+    refused(feat_pose("plot", *paths, paths[0], "-o", out, *options), 2, "2 times for 3 tables")
 
 
 def test_the_command_refuses(tmp_path):

@@ -1,0 +1,137 @@
+"""Tables whose pose is drawn: read with what is known of them, and brought into one convention.
+
+What a pose is in is said by its tag (:mod:`feat_pose_plugin.pose.tag`), by ``feat-pose.json``
+beside the file, or by the caller. Where nobody says it, a table under OpenFace's column names is in
+``openface``, and every other one in ``feat``, which is what this package and all detectors of
+py-feat 2 write. Whatever it is in, it is drawn in ``feat``.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from feat_pose_plugin.errors import ConventionError
+from feat_pose_plugin.pose.columns import find_column
+from feat_pose_plugin.pose.conventions import CONVENTIONS, Convention, find_convention
+from feat_pose_plugin.pose.convert import convert_pose, find_pose_columns, pose_numbers
+from feat_pose_plugin.pose.quality import FLAGS_COLUMN, QUALITY_COLUMNS, is_flagged
+from feat_pose_plugin.pose.tag import PoseTag, check_tag, read_tag, write_tag
+from feat_pose_plugin.tables.frames import PERSON_COLUMNS
+from feat_pose_plugin.tables.manifest import Entry, Manifest, sha256_of
+from feat_pose_plugin.tables.pose_tables import POSE_COLUMNS
+from feat_pose_plugin.tables.stream import Reads, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+DRAWN_COLUMNS = {
+    *(*POSE_COLUMNS, *QUALITY_COLUMNS),
+    *("frame", "timestamp", "input", *PERSON_COLUMNS),
+}
+"""All that is drawn or said of a table with pose columns."""
+
+
+def read_posed(path: Path, reads: Reads = list) -> tuple[pd.DataFrame, Entry | None]:
+    """Read a table with pose columns, and what ``feat-pose estimate`` noted when it wrote it.
+
+    Args:
+        path: CSV or Parquet.
+        reads: See :func:`~feat_pose_plugin.tables.stream.read_table`.
+
+    Returns:
+        The table, tagged if the file or the note says what its pose is in; and the note in
+        ``feat-pose.json`` beside it, if it is about the file as it is.
+
+    Raises:
+        TableError: The table or ``feat-pose.json`` cannot be read.
+    """
+    table = read_table(path, reads)
+    entry = Manifest(path.absolute().parent).entries.get(path.name)
+    if entry is None or entry.output_sha256 != sha256_of(path):
+        return table, None
+    if read_tag(table.attrs) is None:
+        made_by = entry.made_by
+        unit = find_convention(made_by["convention"]).translation_unit
+        if unit == "img2pose" and made_by["inter_ocular_mm"] is not None:
+            unit = "mm"
+        write_tag(table, PoseTag(made_by["convention"], made_by["rotation_frame"], unit))
+    return table, entry
+
+
+def drawn_convention(table: pd.DataFrame) -> Convention:
+    """What the pose columns are in, where the caller does not say it."""
+    tag = read_tag(table.attrs)
+    if tag is not None:
+        return find_convention(tag.convention)
+    openface = CONVENTIONS["openface"]
+    names = {str(label).strip() for label in table.columns}
+    rotation = {openface.table_names[name] for name in openface.rotation_columns}
+    is_openface = rotation <= names and "Pitch" not in names
+    return openface if is_openface else CONVENTIONS["feat"]
+
+
+def in_feat(
+    table: pd.DataFrame, convention: str | None = None, name: str = "the table"
+) -> pd.DataFrame:
+    """The pose columns of a table in convention ``feat``, as far as it has them.
+
+    Args:
+        table: With a rotation in any convention, and with X, Y, Z or without.
+        convention: What the pose columns are in; see the module where it is None.
+        name: What to call the table in errors.
+
+    Returns:
+        ``Pitch, Roll, Yaw`` in radians and ``X, Y, Z`` in the axes of the camera (right, down, away
+        from it) and the table's own unit, NaN where it has none; float64, index and order of the
+        table. Tagged.
+
+    Raises:
+        ConventionError: A convention is unknown or is not that of the tag, there is no pose in it,
+            or its angles are radians and what the table has are not.
+    """
+    import pandas as pd
+
+    tag = read_tag(table.attrs)
+    here = find_convention(convention) if convention else drawn_convention(table)
+    check_tag(tag, here.name, name)
+    try:
+        labels = find_pose_columns(table, here)
+        names = [str(label).strip() for label in labels]
+        plain = pd.DataFrame(pose_numbers(table, labels).numpy(), table.index, names)
+        pose = convert_pose(plain, here.name, "feat")
+    except ConventionError as error:
+        raise ConventionError(
+            f"{name} cannot be drawn: {error} If the pose is in another convention than "
+            f"{here.name!r}, pass that, on the command line with --convention."
+        ) from error
+    place = {axis: here.table_names.get(axis, axis) for axis in "XYZ"}
+    place = {axis: own if own in plain else axis for axis, own in place.items()}
+    if here.has_angles and not here.degrees:
+        _require_radians(plain.drop(columns=[*place.values()], errors="ignore"), here.name, name)
+    for sign, (axis, label) in zip(here.axes, place.items(), strict=True):
+        pose[axis] = sign * plain[label] if label in plain else math.nan
+    unit = (tag and tag.translation_unit) or here.translation_unit
+    write_tag(pose, PoseTag("feat", tag.rotation_frame if tag else None, unit))
+    return pose
+
+
+def flagged_rows(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """``[n]``, which rows have a flag; none where there is no column ``PoseFlags``."""
+    flags = find_column(table, FLAGS_COLUMN)
+    return np.zeros(len(table), dtype=bool) if flags is None else is_flagged(flags)
+
+
+def _require_radians(angles: pd.DataFrame, convention: str, name: str) -> None:
+    """A few rows may be beyond pi, because a network can say anything."""
+    largest = angles.abs().max(axis=1)
+    if (largest > math.pi).mean() > 0.1:
+        raise ConventionError(
+            f"{name} has angles up to {largest.max():.4g}, and in convention {convention!r} they "
+            "are radians. Are they degrees? Pass the convention that they are in, such as "
+            "'300w-lp' or 'feat-0.6', on the command line with --convention."
+        )
