@@ -9,7 +9,7 @@ from traceback import walk_tb
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
 from feat_pose_plugin.errors import WeightsNotFoundError
-from feat_pose_plugin.mlp.pyfeat_folder import feat_folder
+from feat_pose_plugin.mlp.weights import feat_folder
 
 PATIENCE = 5.0  # seconds for a first answer of the hub
 
