@@ -17,9 +17,6 @@ _Model = Annotated[str, typer.Option(help="A name that `feat-pose models` lists.
 _Landmarks = Annotated[str, typer.Option(help="Which array of an NPZ file holds the landmarks.")]
 _LandmarkType = Annotated[str, typer.Option(help="2d, 3d or auto.")]
 _Convention = Annotated[str, typer.Option(help="What a table's pose columns mean.")]
-_Groups = Annotated[
-    str | None, typer.Option(help="Array or column that says which faces belong together.")
-]
 
 
 @app.command()
@@ -29,14 +26,6 @@ def evaluate(
     landmarks: _Landmarks = "landmarks",
     landmark_model: _LandmarkType = "auto",
     convention: _Convention = "300w-lp",
-    groups: _Groups = None,
-    fit_on: Annotated[
-        float,
-        typer.Option(help="The constant is fitted on so many faces, or that share of them."),
-    ] = 0.2,
-    noise: Annotated[
-        bool, typer.Option("--noise", help="Also with 1, 2 and 4 percent of noise.")
-    ] = False,
     json: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Write a picture, .png or .pdf.")] = None,
     offline: Offline = False,
@@ -46,14 +35,9 @@ def evaluate(
     from feat_pose_plugin import evaluation
     from feat_pose_plugin.files import write_whole
 
-    known = evaluation.read_reference(
-        reference, landmarks=landmarks, convention=convention, groups=groups
-    )
-    measured = evaluation.evaluate(model, known, landmark_model=landmark_model, fit_on=fit_on)
+    known = evaluation.read_reference(reference, landmarks=landmarks, convention=convention)
+    measured = evaluation.evaluate(model, known, landmark_model=landmark_model)
     typer.echo(measured.to_string())
-    if noise:
-        table = evaluation.evaluate_with_noise(model, known, landmark_model=landmark_model)
-        typer.echo(f"\n{table.round(2).to_string()}")
     if json is not None:
         with write_whole(json) as part:
             part.write_text(measured.to_json() + "\n", encoding="utf-8")
@@ -69,7 +53,9 @@ def calibrate(
     landmarks: _Landmarks = "landmarks",
     landmark_model: _LandmarkType = "auto",
     convention: _Convention = "300w-lp",
-    groups: _Groups = None,
+    groups: Annotated[
+        str | None, typer.Option(help="Array or column that says which faces belong together.")
+    ] = None,
     offline: Offline = False,
 ) -> None:
     """Measure the constant turn from a model's zero of the head to a reference's."""

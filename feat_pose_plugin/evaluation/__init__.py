@@ -2,20 +2,17 @@
 
 ::
 
-    read_reference -> Reference -> evaluate            -> Evaluation  -> plot_evaluation
-                                -> evaluate_with_noise -> DataFrame
-                                -> calibrate           -> Calibration
+    read_reference -> Reference -> evaluate  -> Evaluation -> plot_evaluation
+                                -> calibrate -> Calibration
     read_turns     -> Turns     -> turn_gains, turn_errors -> DataFrame
-    two layouts of the same frames -> layout_agreement     -> DataFrame
 """
 
 from __future__ import annotations
 
-from feat_pose_plugin.evaluation.agreement import layout_agreement
 from feat_pose_plugin.evaluation.calibration import Calibration, HeadZero, calibrate, head_zero
-from feat_pose_plugin.evaluation.figures import Evaluation, evaluate, evaluate_with_noise
+from feat_pose_plugin.evaluation.figures import Evaluation, evaluate
 from feat_pose_plugin.evaluation.picture import plot_evaluation
-from feat_pose_plugin.evaluation.reference import Reference, read_reference, with_noise
+from feat_pose_plugin.evaluation.reference import Reference, read_reference
 from feat_pose_plugin.evaluation.turns import Turns, read_turns, turn_errors, turn_gains
 
 __all__ = [
@@ -26,13 +23,10 @@ __all__ = [
     "Turns",
     "calibrate",
     "evaluate",
-    "evaluate_with_noise",
     "head_zero",
-    "layout_agreement",
     "plot_evaluation",
     "read_reference",
     "read_turns",
     "turn_errors",
     "turn_gains",
-    "with_noise",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,13 +11,15 @@ from torch import Tensor
 
 from feat_pose_plugin.errors import EvaluationError
 from feat_pose_plugin.evaluation.angles import angles_of
-from feat_pose_plugin.evaluation.bootstrap import DRAWS, bootstrap
 from feat_pose_plugin.evaluation.estimates import measure
+from feat_pose_plugin.evaluation.figures import DRAWS, bootstrap
 from feat_pose_plugin.evaluation.reference import Reference
 from feat_pose_plugin.pose.backend import PoseBackend
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec, mean_rotation, rotvec_to_matrix
 
 Vector = tuple[float, float, float]
+
+_PITCHES_DEG = np.linspace(-15, 15, 601)
 
 
 @dataclass(frozen=True)
@@ -42,25 +44,6 @@ class HeadZero:
         """``[3, 3]`` float64 rotation matrix of C."""
         degrees = torch.tensor(self.rotation_vector_deg, dtype=torch.float64)
         return rotvec_to_matrix(degrees.deg2rad())
-
-    def to_dict(self) -> dict[str, object]:
-        """The attributes, ready for JSON."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
-
-    def to_string(self) -> str:
-        """One line for each axis."""
-        lines = [
-            f"{axis}  {value:+7.2f} +- {error:.2f}   (mean absolute rest {spread:.2f})"
-            for axis, value, error, spread in zip(
-                "xyz",
-                self.rotation_vector_deg,
-                self.standard_error_deg,
-                self.spread_deg,
-                strict=True,
-            )
-        ]
-        head = f"R_reference = R_estimated @ C, degrees, {self.faces} faces"
-        return "\n".join([head, *lines])
 
 
 def head_zero(
@@ -116,84 +99,39 @@ def head_zero(
 
 
 @dataclass(frozen=True)
-class PitchZero:
-    """The turn of the head's zero about x alone that leaves the smallest error of the angles.
-
-    Attributes:
-        pitch_deg: The turn, degrees; + lowers the face.
-        standard_error_deg: By bootstrap.
-        mae_deg: Mean absolute error over the three angles that is left.
-    """
-
-    pitch_deg: float
-    standard_error_deg: float
-    mae_deg: float
-
-
-_PITCHES_DEG = np.linspace(-15, 15, 601)
-
-
-def pitch_zero(
-    estimated: Tensor,
-    reference: Reference,
-    rows: NDArray[np.int64],
-    *,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> PitchZero:
-    """Fit the pitch between two zeros of the head to the angles of the reference's convention.
-
-    Args:
-        estimated: ``[n, 3, 3]`` float64 rotations in img2pose's camera axes.
-        reference: Faces with a known pose.
-        rows: ``[n]`` which of its faces were estimated.
-        draws: How often faces are drawn for the standard error.
-        seed: Of the draws.
-
-    Returns:
-        The pitch with the smallest mean absolute error, in steps of 0.05 degrees.
-    """
-    angles = angles_of(reference.convention)
-    known = reference.angles_deg[torch.from_numpy(rows)]
-    errors = []
-    for pitch in np.deg2rad(_PITCHES_DEG):
-        zero = rotvec_to_matrix(torch.tensor([pitch, 0.0, 0.0], dtype=torch.float64))
-        wrapped = (angles.from_matrix(estimated @ zero) - known + 180) % 360 - 180
-        errors.append(wrapped.abs().mean(dim=1).numpy())
-    of_faces = np.stack(errors, axis=1)  # [n, pitches]
-    groups = None if reference.groups is None else reference.groups[rows]
-    drawn = bootstrap(
-        lambda faces: _PITCHES_DEG[[faces.mean(axis=0).argmin()]],
-        of_faces,
-        groups=groups,
-        draws=draws,
-        seed=seed,
-    )
-    mean = of_faces.mean(axis=0)
-    return PitchZero(
-        pitch_deg=float(_PITCHES_DEG[mean.argmin()]),
-        standard_error_deg=float(drawn.std(ddof=1)),
-        mae_deg=float(mean.min()),
-    )
-
-
-@dataclass(frozen=True)
 class Calibration:
     """The constant between two zeros of the head, as a whole turn and as pitch alone.
 
     The constants of :mod:`feat_pose_plugin.pose.conventions` are pitch alone: faces are symmetric.
+
+    Attributes:
+        turn: The whole turn.
+        pitch_deg: The turn about x alone that leaves the smallest mean absolute error of the
+            angles, degrees, in steps of 0.05; + lowers the face.
+        pitch_standard_error_deg: By bootstrap.
+        mae_deg: Mean absolute error over the three angles that is left by that pitch.
     """
 
     turn: HeadZero
-    pitch: PitchZero
+    pitch_deg: float
+    pitch_standard_error_deg: float
+    mae_deg: float
 
     def to_string(self) -> str:
         """The turn, a line for each axis, and the pitch."""
-        pitch = self.pitch
-        return (
-            f"{self.turn.to_string()}\n"
-            f"Pitch alone: {pitch.pitch_deg:+.2f} +- {pitch.standard_error_deg:.2f}, which leaves "
-            f"a mean absolute error of {pitch.mae_deg:.2f} over the three angles."
+        turn = self.turn
+        columns = (turn.rotation_vector_deg, turn.standard_error_deg, turn.spread_deg)
+        lines = [
+            f"{axis}  {value:+7.2f} +- {error:.2f}   (mean absolute rest {spread:.2f})"
+            for axis, value, error, spread in zip("xyz", *columns, strict=True)
+        ]
+        return "\n".join(
+            [
+                f"R_reference = R_estimated @ C, degrees, {turn.faces} faces",
+                *lines,
+                f"Pitch alone: {self.pitch_deg:+.2f} +- {self.pitch_standard_error_deg:.2f}, "
+                f"which leaves a mean absolute error of {self.mae_deg:.2f} over the three angles.",
+            ]
         )
 
 
@@ -227,11 +165,30 @@ def calibrate(
         BackendError: The backend is unknown or broke its contract.
     """
     measured = measure(backend, reference, landmark_model)
+    rows = torch.from_numpy(measured.rows)
     groups = None if reference.groups is None else reference.groups[measured.rows]
-    known = reference.rotation[torch.from_numpy(measured.rows)]
+    angles, known_deg = angles_of(reference.convention), reference.angles_deg[rows]
+    errors = []
+    for pitch in np.deg2rad(_PITCHES_DEG):
+        zero = rotvec_to_matrix(torch.tensor([pitch, 0.0, 0.0], dtype=torch.float64))
+        wrapped = (angles.from_matrix(measured.estimated @ zero) - known_deg + 180) % 360 - 180
+        errors.append(wrapped.abs().mean(dim=1).numpy())
+    by_pitch = np.stack(errors, axis=1)  # [n, pitches]
+    mean = by_pitch.mean(axis=0)
+    best = bootstrap(
+        lambda faces: _PITCHES_DEG[[faces.mean(axis=0).argmin()]],
+        by_pitch,
+        groups=groups,
+        draws=draws,
+        seed=seed,
+    )
     return Calibration(
-        turn=head_zero(measured.estimated, known, groups=groups, draws=draws, seed=seed),
-        pitch=pitch_zero(measured.estimated, reference, measured.rows, draws=draws, seed=seed),
+        turn=head_zero(
+            measured.estimated, reference.rotation[rows], groups=groups, draws=draws, seed=seed
+        ),
+        pitch_deg=float(_PITCHES_DEG[mean.argmin()]),
+        pitch_standard_error_deg=float(best.std(ddof=1)),
+        mae_deg=float(mean.min()),
     )
 
 

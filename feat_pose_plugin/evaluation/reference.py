@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -13,9 +15,8 @@ from torch import Tensor
 
 from feat_pose_plugin.errors import EvaluationError, TableError
 from feat_pose_plugin.evaluation.angles import angles_of
-from feat_pose_plugin.evaluation.arrays import as_doubles, as_frame_size, read_arrays
 from feat_pose_plugin.pose.backend import FrameSize
-from feat_pose_plugin.pose.landmarks import Landmarks, outer_eye_distance, read_landmarks
+from feat_pose_plugin.pose.landmarks import Landmarks, read_landmarks
 from feat_pose_plugin.pose.rotations import geodesic_angle, is_rotation
 from feat_pose_plugin.pose.tag import check_tag, read_tag
 from feat_pose_plugin.tables.stream import FORMATS, read_table
@@ -115,22 +116,56 @@ def read_reference(
     return _read_table(path, convention, groups)
 
 
-def with_noise(reference: Reference, percent: float, *, seed: int = 0) -> Reference:
-    """The same faces with normal noise on each coordinate of each landmark.
+def read_arrays(
+    path: Path, required: Iterable[str], optional: Iterable[str] = ()
+) -> dict[str, NDArray[np.generic]]:
+    """Arrays of an NPZ file by name; nothing pickled is loaded.
 
-    Args:
-        reference: The faces.
-        percent: Standard deviation in percent of the distance of the outer eye corners.
-        seed: Of the noise; equal seeds give equal landmarks.
-
-    Returns:
-        A reference whose name says what was added.
+    Raises:
+        TableError: The file cannot be read.
+        EvaluationError: A required array is missing.
     """
-    points = reference.landmarks.points
-    noise = torch.randn(points.shape, generator=torch.Generator().manual_seed(seed))
-    scale = percent / 100 * outer_eye_distance(points)[:, None, None]
-    noisy = replace(reference.landmarks, points=points + scale * noise.to(points))
-    return replace(reference, name=f"{reference.name}, {percent:g} % noise", landmarks=noisy)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [key for key in required if key not in file]
+            if missing:
+                raise EvaluationError(
+                    f"{path} has no array {', '.join(map(repr, missing))}. Its arrays: "
+                    f"{', '.join(map(repr, file.files))}."
+                )
+            return {key: file[key] for key in (*required, *optional) if key in file}
+    except (OSError, BadZipFile, AttributeError, ValueError) as error:
+        if isinstance(error, EvaluationError):
+            raise
+        raise TableError(f"{path} cannot be read as an NPZ file: {error}.") from error
+
+
+def as_doubles(path: Path, name: str, array: NDArray[np.generic], *shape: int) -> Tensor:
+    """A float64 tensor ``[n, *shape]`` of an array.
+
+    Raises:
+        EvaluationError: The array has another shape or does not hold real numbers.
+    """
+    if array.dtype.kind not in "fiu" or array.shape[1:] != shape or array.ndim == 0:
+        raise EvaluationError(
+            f"array {name!r} of {path} is {array.dtype} of shape {list(array.shape)}; expected "
+            f"numbers of shape {['n', *shape]}."
+        )
+    return torch.from_numpy(array.astype(np.float64))
+
+
+def as_frame_size(path: Path, array: NDArray[np.generic]) -> FrameSize:
+    """Height and width of an array ``[2]``.
+
+    Raises:
+        EvaluationError: The array is something else.
+    """
+    if array.dtype.kind not in "iu" or array.shape != (2,):
+        raise EvaluationError(
+            f"array 'frame_size' of {path} is {array.dtype} of shape {list(array.shape)}; "
+            "expected two integers, height and width in pixels."
+        )
+    return int(array[0]), int(array[1])
 
 
 def _read_npz(path: Path, landmarks: str, convention: str, groups: str | None) -> Reference:

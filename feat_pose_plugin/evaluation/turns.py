@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from feat_pose_plugin.errors import EvaluationError
-from feat_pose_plugin.evaluation.arrays import as_doubles, as_frame_size, read_arrays
 from feat_pose_plugin.evaluation.estimates import estimate_rotations
+from feat_pose_plugin.evaluation.reference import as_doubles, as_frame_size, read_arrays
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
 from feat_pose_plugin.pose.landmarks import Landmarks, read_landmarks
 from feat_pose_plugin.pose.rotations import geodesic_angle, matrix_to_rotvec, rotvec_to_matrix

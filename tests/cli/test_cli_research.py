@@ -13,6 +13,8 @@ from command import feat_pose, refused
 
 from feat_pose_plugin.cli.demo import find_demo_tables
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint
+from feat_pose_plugin.pose import registry
+from feat_pose_plugin.pose.backend import PoseBackend, Provenance
 from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.testing import project_face
 
@@ -33,13 +35,13 @@ def test_train_synth(shared_data: Path, tmp_path: Path) -> None:
     output = tmp_path / "mine.safetensors"
     result = feat_pose(
         *("train", "synth", "--face-model", shared_data / "ict_facekit_face.npz", "-o", output),
-        *("--landmark-model", "2d", "--hidden", "16-8", "--faces", "2000", "--seed", "5"),
+        *("--landmark-kind", "2d", "--hidden", "16-8", "--faces", "2000", "--seed", "5"),
     )
     assert result.exit_code == 0, result.output
     assert f"wrote {output}" in result.stdout
     checkpoint = read_checkpoint(output)
     assert checkpoint.model.hidden == (16, 8)
-    assert checkpoint.card["landmark_model"] == "2d"
+    assert checkpoint.card["landmark_kind"] == "2d"
     assert checkpoint.card["seed"] == 5
     assert checkpoint.card["training"]["faces"] == 2000
 
@@ -62,6 +64,7 @@ def test_train_distill(tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     checkpoint = read_checkpoint(output)
+    assert checkpoint.card["data"]["teacher_convention"] == "img2pose"
     assert checkpoint.model.hidden == (256, 128, 64)
     assert not checkpoint.model.layer_norm
 
@@ -69,9 +72,9 @@ def test_train_distill(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "parts"),
     [
-        (("--landmark-model", "4d", "-o", "w.safetensors"), 2, ("4d", "2d")),
-        (("--landmark-model", "2d", "-o", "w.pt"), 2, ("w.pt", ".safetensors")),
-        (("--landmark-model", "2d", "-o", "w.safetensors", "--hidden", "a-b"), 2, ("a-b",)),
+        (("--landmark-kind", "4d", "-o", "w.safetensors"), 2, ("4d", "2d")),
+        (("--landmark-kind", "2d", "-o", "w.pt"), 2, ("w.pt", ".safetensors")),
+        (("--landmark-kind", "2d", "-o", "w.safetensors", "--hidden", "a-b"), 2, ("a-b",)),
     ],
 )
 def test_train_synth_refuses(arguments, status, parts, shared_data: Path, tmp_path: Path) -> None:
@@ -80,7 +83,7 @@ def test_train_synth_refuses(arguments, status, parts, shared_data: Path, tmp_pa
     refused(
         feat_pose(
             *("train", "synth", "--face-model", tmp_path / "none.npz"),
-            *("--landmark-model", "2d", "-o", tmp_path / "w.safetensors"),
+            *("--landmark-kind", "2d", "-o", tmp_path / "w.safetensors"),
         ),
         2,
         "none.npz",
@@ -92,11 +95,10 @@ def test_evaluate_prints_and_writes(known_table: Path, tmp_path: Path) -> None:
     figures, picture = tmp_path / "figures.json", tmp_path / "picture.png"
     result = feat_pose(
         *("evaluate", known_table, "--convention", "img2pose", "--landmark-model", "3d"),
-        *("--noise", "--json", figures, "--picture", picture),
+        *("--json", figures, "--picture", picture),
     )
     assert result.exit_code == 0, result.output
     assert "60 faces measured" in result.stdout
-    assert "noise_percent" in result.stdout
     assert json.loads(figures.read_text())["faces"] == 60
     assert picture.read_bytes().startswith(b"\x89PNG")
 
@@ -110,14 +112,35 @@ def test_calibrate_finds_a_turn_that_was_put_in(known_table: Path) -> None:
     assert "Pitch alone" in result.stdout
 
 
-def test_turns(shared_data: Path) -> None:
+class Still(PoseBackend):
+    """A backend that reads no turn at all."""
+
+    provenance = Provenance("still", "none")
+
+    def estimate(self, landmarks: torch.Tensor, **_: object) -> torch.Tensor:
+        return torch.zeros(len(landmarks), 6)
+
+
+@pytest.mark.parametrize(("model", "gain", "error"), [("pose_mlp_synth", 1, 0), ("still", 0, 20)])
+def test_turns(model: str, gain: float, error: float, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(registry, "_targets", {**registry._targets, "still": Still})
+    turn = torch.tensor([[0.0, degrees, 0.0] for degrees in (-20, 0, 20)]).deg2rad()
+    path = tmp_path / "turns.npz"
+    np.savez(
+        path,
+        face=np.zeros(3),
+        sweep=np.full(3, "yaw"),
+        angle_deg=np.array([-20, 0, 20]),
+        rotation_vector=turn.numpy(),
+        points=project_face(turn).numpy(),
+    )
     result = feat_pose(
-        *("turns", shared_data / "turned_faces_dev.npz", "--landmarks", "landmarks_projected"),
-        *("--landmark-model", "3d"),
+        *("turns", path, "--landmarks", "points", "--landmark-model", "3d", "--model", model)
     )
     assert result.exit_code == 0, result.output
-    assert "gain" in result.stdout
-    assert "geodesic" in result.stdout
+    gains, errors = (part.splitlines() for part in result.stdout.split("\n\n"))
+    assert float(gains[-1].split()[-3]) == pytest.approx(gain, abs=0.1)
+    assert float(errors[-1].split()[1]) == pytest.approx(error, abs=3)
 
 
 def test_what_cannot_be_measured_is_an_error(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_aflw2000_straight_from_estimate_pose(
     error = (pose[["Pitch", "Yaw", "Roll"]].to_numpy() - known + 180) % 360 - 180
     mae = np.abs(error).mean()
     assert mae <= most
-    figures = row(tables["aflw2000"], network="3d", landmarks=landmarks, stage="as estimated")
+    figures = row(tables["aflw2000"], network="3d", landmarks=landmarks)
     assert figures["mae"] == pytest.approx(mae, abs=1e-3)
 
 
@@ -68,7 +68,7 @@ def test_aflw2000_straight_from_estimate_pose(
 
 
 def test_official_v2_on_video(tables: dict[str, Table]) -> None:
-    figures = row(tables["official_v2"], network="2d", stage="as estimated")
+    figures = row(tables["official_v2"], network="2d")
     assert figures["faces"] == 225
     assert figures["rx"] <= 1.2
     assert figures["ry"] <= 0.8

@@ -29,11 +29,10 @@ from sqpnp import ict_sqpnp, img2pose_sqpnp
 from torch import Tensor
 
 from feat_pose_plugin.evaluation import (
+    Reference,
     calibrate,
     evaluate,
-    evaluate_with_noise,
     head_zero,
-    layout_agreement,
     read_reference,
     read_turns,
     turn_errors,
@@ -44,9 +43,9 @@ from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint
 from feat_pose_plugin.pose.backend import PoseBackend, Provenance
 from feat_pose_plugin.pose.landmark_models import LandmarkKind
-from feat_pose_plugin.pose.landmarks import read_landmarks
+from feat_pose_plugin.pose.landmarks import outer_eye_distance, read_landmarks
 from feat_pose_plugin.pose.registry import get_pose_backend
-from feat_pose_plugin.pose.rotations import geodesic_angle, rotvec_to_matrix
+from feat_pose_plugin.pose.rotations import geodesic_angle, matrix_to_rotvec, rotvec_to_matrix
 from feat_pose_plugin.training.face_model import FaceModel, read_face_model
 from feat_pose_plugin.training.run import YAW_BANDS_DEG
 from feat_pose_plugin.training.synthetic_faces import RECIPES, Synthesis, synthesize
@@ -160,8 +159,8 @@ def _aflw2000(path: Path, backend: PoseBackend) -> dict[str, Table]:
             )
     rows = pd.concat(parts, ignore_index=True).drop(columns=AXIS_INTERVALS)
     overall = rows["yaw_range"] == "all"
-    by_yaw = ~overall & (rows["stage"] != "as estimated, rest") & (rows["network"] != "-")
-    data = f"{path.name}, {len(result.faces)} faces; {result.fitted_on} fit the constant"
+    by_yaw = ~overall & (rows["network"] != "-")
+    data = f"{path.name}, {len(result.faces)} faces"
     command = (
         f"feat-pose evaluate ../shared/data/{path.name} --landmarks LANDMARKS --landmark-model "
         "NETWORK"
@@ -197,27 +196,31 @@ def _published() -> Table:
 
 
 def _noise(path: Path, backend: PoseBackend) -> Table:
-    references = {key: read_reference(path, landmarks=key) for key in AFLW2000_LANDMARKS}
-    rows = [
-        _labelled(
-            evaluate_with_noise(backend, reference, landmark_model=network).reset_index(),
-            network=network,
-            landmarks=key,
-        )
-        for network in NETWORKS
-        for key, reference in references.items()
-    ]
+    rows = []
+    for network in NETWORKS:
+        for key in AFLW2000_LANDMARKS:
+            reference = read_reference(path, landmarks=key)
+            for percent in (0, 1, 2, 4):
+                noisy = evaluate(backend, with_noise(reference, percent), landmark_model=network)
+                row = {"network": network, "landmarks": key, "noise percent": percent}
+                rows.append(row | noisy.figures.loc["all"].to_dict())
     return Table(
         "AFLW2000-3D with noise on the landmarks, in percent of the distance of the outer eye "
         "corners",
-        f"{path.name}, {len(references['landmarks'].rotation)} faces",
+        f"{path.name}, {len(reference.rotation)} faces",
         "300w-lp",
-        (
-            f"feat-pose evaluate ../shared/data/{path.name} --landmarks LANDMARKS --landmark-model "
-            "NETWORK --noise",
-        ),
-        pd.concat(rows, ignore_index=True).drop(columns=AXIS_INTERVALS),
+        (THIS,),
+        pd.DataFrame(rows).astype({"faces": int}).drop(columns=AXIS_INTERVALS),
     )
+
+
+def with_noise(reference: Reference, percent: float) -> Reference:
+    """The same faces with normal noise on each coordinate, in percent of the outer eye distance."""
+    points = reference.landmarks.points
+    noise = torch.randn(points.shape, generator=torch.Generator().manual_seed(0)).to(points)
+    scale = percent / 100 * outer_eye_distance(points)[:, None, None]
+    noisy = replace(reference.landmarks, points=points + scale * noise)
+    return replace(reference, landmarks=noisy)
 
 
 def _official_v2(path: Path, backend: PoseBackend) -> Table:
@@ -226,17 +229,13 @@ def _official_v2(path: Path, backend: PoseBackend) -> Table:
     parts = []
     for network in reversed(NETWORKS):
         result = evaluate(backend, reference, landmark_model=network)
-        overall = result.figures.xs("all", level="yaw_range").reset_index()
+        overall = result.figures.loc[["all"]].reset_index(drop=True)
         parts.append(_labelled(overall, network=network))
     return Table(
         "Difference from py-feat's official v2 network on video",
-        f"{path.name}, {len(result.faces)} frames of {len(np.unique(reference.groups))} clips; "
-        f"{result.fitted_on} fit the constant",
+        f"{path.name}, {len(result.faces)} frames of {len(np.unique(reference.groups))} clips",
         "img2pose",
-        (
-            f"feat-pose evaluate ../shared/data/{path.name} --convention img2pose --groups source "
-            "--landmark-model NETWORK",
-        ),
+        (THIS,),
         pd.concat(parts, ignore_index=True),
     )
 
@@ -252,7 +251,7 @@ def _constants(aflw2000: Path, official: Path, backend: PoseBackend) -> Table:
     for method in (backend, img2pose_sqpnp()):
         for name, (reference, landmark_model) in references.items():
             constant = calibrate(method, reference, landmark_model=landmark_model)
-            zero, pitch = constant.turn, constant.pitch
+            zero = constant.turn
             row: dict[str, object] = {
                 "method": method.provenance.name,
                 "network": landmark_model if method is backend else "-",
@@ -269,7 +268,10 @@ def _constants(aflw2000: Path, official: Path, backend: PoseBackend) -> Table:
                 row |= {axis: value, f"{axis}_error": error, f"{axis} spread": spread}
             rows.append(
                 row
-                | {"pitch alone": pitch.pitch_deg, "pitch alone_error": pitch.standard_error_deg}
+                | {
+                    "pitch alone": constant.pitch_deg,
+                    "pitch alone_error": constant.pitch_standard_error_deg,
+                }
             )
     return Table(
         "The constant C from a method's zero of the head to a reference's, "
@@ -405,20 +407,24 @@ def _layouts(path: Path, backend: PoseBackend) -> Table:
             key: read_landmarks(file[key])
             for key in ("landmarks_mobilefacenet", "mesh_detectorv2", "landmarks_detectorv2_block")
         }
-    first, *others = read
+    rotvec = {
+        key: matrix_to_rotvec(estimate_rotations(backend, landmarks, size)).rad2deg().numpy()
+        for key, landmarks in read.items()
+    }
+    first, *others = rotvec
     rows = []
     for key in others:
-        table = layout_agreement(backend, read[first], read[key], frame_size=size)
+        apart = rotvec[key] - rotvec[first]
+        mean = apart.mean(axis=0)
+        around = np.abs(apart - mean).mean(axis=0)
         row: dict[str, object] = {"layout": key, "network": "3d less 2d"}
-        row |= {f"mean {axis}": value for axis, value in table["mean_difference"].items()}
-        row |= {
-            f"around it {axis}": value for axis, value in table["mean_absolute_difference"].items()
-        }
+        row |= dict(zip(("mean rx", "mean ry", "mean rz"), mean, strict=True))
+        row |= dict(zip(("around it rx", "around it ry", "around it rz"), around, strict=True))
         rows.append(row)
     return Table(
         f"One head, one pose: other layouts less {first}, mean difference and mean absolute "
         "difference around it",
-        f"{path.name}, {table['frames'].iloc[0]} video frames",
+        f"{path.name}, {len(apart)} video frames",
         "img2pose",
         (THIS,),
         pd.DataFrame(rows),
