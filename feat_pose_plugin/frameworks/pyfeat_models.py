@@ -41,12 +41,13 @@ def models_of_feat(detector: str) -> Iterator[None]:
                 break
         else:
             raise
+        cause = error.__cause__ or error  # the hub hides the cause behind advice
+        reason = reason or f"{type(cause).__name__}: {cause}".splitlines()[0][:100]
         folder = f"models--{asked['repo_id'].replace('/', '--')}"
         raise WeightsNotFoundError(
             f"{detector} needs {asked['filename']} of {asked['repo_id']}, a model of py-feat. It "
-            f"cannot be downloaded: {reason or str(error).splitlines()[0]:.100}. Make this "
-            "detector once on a computer with a network, and copy its folder "
-            f"feat/resources/{folder} into {feat_folder()}/resources."
+            f"cannot be downloaded: {reason}. Make this detector once on a computer with network, "
+            f"and copy its folder feat/resources/{folder} into {feat_folder()}/resources."
         ) from None  # whose traceback goes through all retries of the hub
     finally:
         constants.HF_HUB_OFFLINE = offline
