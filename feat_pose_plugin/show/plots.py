@@ -58,6 +58,7 @@ _FLAG_COLOUR = "red"
 _FADED = 0.35  # opacity
 _BINS = 4000  # more points than a page can show are drawn by their extremes
 _MOST_NAMES = 10
+_LEAST_SPAN_DEG = 10  # of an axis, so that a head that keeps still looks still
 _LIMIT_STEP_DEG = 30
 _CELLS = 60
 
@@ -109,7 +110,8 @@ def plot_time_lines(
     for row, (name, label) in zip(plots, labels.items(), strict=True):
         row[0].set_ylabel(label)
         low, high = _reach([(track.values[name], track.flagged) for track in tracks])
-        margin = 0.05 * (high - low) or 1.0
+        least = _LEAST_SPAN_DEG if name in ANGLE_LABELS else 0.0
+        margin = max(0.05 * (high - low), (least - high + low) / 2) or 1.0
         row[0].set_ylim(low - margin, high + margin)
         for plot, track in zip(row, tracks, strict=True):
             legend |= _draw_track(plot, track, name)
