@@ -167,7 +167,7 @@ def compare(
     one = read_table(first)
     if second is None:
         other, name = estimate_pose(one), "pose_mlp_synth"
-        for key in ("frame", *(by or [])):
+        for key in ("frame", "timestamp", *(by or [])):
             found = [label for label in one.columns if str(label).strip() == key]
             other[[key] * len(found)] = one[found]
     else:

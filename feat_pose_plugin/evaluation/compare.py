@@ -14,7 +14,7 @@ from feat_pose_plugin.errors import EvaluationError
 from feat_pose_plugin.pose.conventions import find_convention
 from feat_pose_plugin.pose.convert import convert_pose, find_pose_columns
 from feat_pose_plugin.pose.tag import read_tag
-from feat_pose_plugin.tables.frames import frame_numbers
+from feat_pose_plugin.tables.frames import first_frame, frame_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +52,8 @@ def compare_pose(
     """Compare two pose tables of the same frames, each in its own convention.
 
     Rows belong together that have the same ``frame`` and the same values in the columns of ``by``.
-    Where one of the tables has no frames, rows belong together by their order.
+    OpenFace's frames, which count from 1, are recognised. Where one of the tables has no frames,
+    rows belong together by their order.
 
     Args:
         a: A table with pose columns.
@@ -142,7 +143,8 @@ def _angles(table: pd.DataFrame, convention: str | None, keys: list[str]) -> pd.
         found[key] = table[label_of[key]].to_numpy()
     frames = frame_numbers(table)
     if frames is not None:
-        found[_FRAME] = frames
+        found[_FRAME] = frames - first_frame(table)
+        found = found[found[_FRAME].notna()]
     return found
 
 

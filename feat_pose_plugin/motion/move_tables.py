@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feat_pose_plugin.motion.neutral import relative_pose
-from feat_pose_plugin.motion.series import PERSON_COLUMNS, WEIGHT_COLUMN
+from feat_pose_plugin.motion.series import WEIGHT_COLUMN
 from feat_pose_plugin.motion.smoothing import BRIDGED_COLUMN, smooth_pose
 from feat_pose_plugin.motion.velocity import angular_velocity
 from feat_pose_plugin.pose.quality import FLAGS_COLUMN
+from feat_pose_plugin.tables.frames import PERSON_COLUMNS
 from feat_pose_plugin.tables.pose_tables import POSE_COLUMNS
 from feat_pose_plugin.tables.stream import read_table, stream_table
 
@@ -62,7 +63,7 @@ def move_table(source: Path, target: Path, movement: Movement) -> int:
         ConventionError: As :func:`~feat_pose_plugin.motion.smooth_pose`.
     """
     needed = {*POSE_COLUMNS, "frame", FLAGS_COLUMN, WEIGHT_COLUMN}
-    needed |= set(PERSON_COLUMNS if movement.by is None else movement.by)
+    needed |= set(("input", *PERSON_COLUMNS) if movement.by is None else movement.by)
     moved = _move(read_table(source, needed.intersection), movement)
     return stream_table(
         source,

@@ -16,14 +16,12 @@ from feat_pose_plugin.pose.conventions import Convention, find_convention
 from feat_pose_plugin.pose.convert import find_pose_columns, pose_numbers
 from feat_pose_plugin.pose.quality import FLAGS_COLUMN, is_flagged
 from feat_pose_plugin.pose.tag import PoseTag, check_tag, read_tag, write_tag
-from feat_pose_plugin.tables.frames import frame_numbers
+from feat_pose_plugin.tables.frames import PERSON_COLUMNS, frame_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-PERSON_COLUMNS = ("input", "Identity", "face_id")
-"""py-feat's file, py-feat's person and OpenFace's: what tells series apart where nobody says."""
 WEIGHT_COLUMN = "PoseError"
 _DEFAULT_CONVENTION = "feat"
 
@@ -35,8 +33,8 @@ class PoseSeries:
     Attributes:
         convention: Of the table's pose.
         labels: Its pose columns, in the order of the convention.
-        rows: ``[n]`` row of the table of each sample, by position. Rows without a person are left
-            out.
+        rows: ``[n]`` row of the table of each sample, by position. Rows without a person
+            or a frame are left out.
         person: ``[n]`` number of the person, ascending.
         frame: ``[n]`` number of the frame, ascending within a person.
         turn: ``[n]`` rotations in camera axes from the convention's own zero; identity where there
@@ -161,8 +159,8 @@ def read_series(
         person[np.isnan(numbers)] = -1  # nothing says when that was
     frame = _frames(numbers, person)
     rows = np.lexsort((frame, person))
-    rows = rows[person[rows] >= 0]
-    person, frame = person[rows], frame[rows]
+    rows = rows[(person[rows] >= 0) & np.isfinite(frame[rows])]
+    person, frame = person[rows], frame[rows].astype(np.int64)
     twice = (np.diff(person) == 0) & (np.diff(frame) == 0)
     if twice.any():
         raise MotionError(
@@ -191,7 +189,7 @@ def group_columns(table: pd.DataFrame, by: str | Sequence[str] | None) -> list[H
     """
     label_of = {str(label).strip(): label for label in table.columns}
     if by is None:
-        return [label_of[name] for name in PERSON_COLUMNS if name in label_of]
+        return [label_of[name] for name in ("input", *PERSON_COLUMNS) if name in label_of]
     names = [by] if isinstance(by, str) else list(by)
     missing = [name for name in names if name not in label_of]
     if missing:
@@ -222,15 +220,16 @@ def _persons(table: pd.DataFrame, by: str | Sequence[str] | None) -> NDArray[np.
     return table.groupby(labels, sort=False).ngroup().to_numpy().astype(np.intp)
 
 
-def _frames(numbers: NDArray[np.float64] | None, person: NDArray[np.intp]) -> NDArray[np.int64]:
+def _frames(table: pd.DataFrame, person: NDArray[np.intp]) -> NDArray[np.float64]:
+    """``[rows]`` whole numbers, NaN where the row says none."""
+    numbers = frame_numbers(table)
     if numbers is None:
         import pandas as pd
 
-        return pd.Series(person).groupby(person).cumcount().to_numpy().astype(np.int64)
-    numbers = np.nan_to_num(numbers)
-    if not (numbers == np.round(numbers)).all():
+        return pd.Series(person).groupby(person).cumcount().to_numpy().astype(np.float64)
+    if (numbers % 1 > 0).any():
         raise MotionError(
             "the column 'frame' holds numbers that are not whole. Number the frames from 0, or "
             "drop the column: the rows are consecutive frames then."
         )
-    return numbers.astype(np.int64)
+    return numbers

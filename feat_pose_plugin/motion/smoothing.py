@@ -51,8 +51,8 @@ def smooth_pose(
 
     Returns:
         A copy of the table with its pose columns smoothed, in float64, and the column
-        ``PoseBridged``, True where the pose is bridged. Rows without a person, and those in long
-        gaps, are NaN.
+        ``PoseBridged``, True where the pose is bridged. Rows without a person or a frame, and
+        those in long gaps, are NaN.
 
     Raises:
         MotionError: ``fps`` or a length is no positive number, a person has two rows in one frame,

@@ -63,6 +63,14 @@ def test_rows_are_matched_by_frame_and_each_table_has_its_own_convention(turns):
     assert found.frames["Angle"].max() < 1e-3
 
 
+def test_frames_that_count_from_1_are_recognised(turns):
+    table = pose_table(turns)
+    openface = table.assign(frame=table["frame"] + 1, timestamp=table["frame"] / 30)
+    found = compare_pose(openface, table)
+    assert len(found.frames) == len(table)
+    assert found.frames["Angle"].max() < 1e-3
+
+
 def test_persons_have_statistics_of_their_own(turns):
     names = np.where(np.arange(200) % 2, "b", "a")
     table = pose_table(turns).assign(who=names)
@@ -103,7 +111,7 @@ def test_openface_and_we_read_one_head_but_openfaces_shape_takes_part_of_its_nod
     its shape takes half of that back; its own rigid face, turned by its pose, is read in full.
     """
     table = pd.read_csv(feat_folder / "tests/data/OpenFace_Test.csv", skipinitialspace=True)
-    ours = estimate_pose(table, landmark_model="3d").assign(frame=table["frame"])
+    ours = estimate_pose(table, landmark_model="3d").assign(frame=table["frame"] - 1)
     found = compare_pose(ours, table).statistics.set_index("Angle")
     assert 0.45 < found.loc["Pitch", "Slope"] < 0.65
     assert found.loc[["Roll", "Yaw"], "Slope"].between(0.9, 1.1).all()
