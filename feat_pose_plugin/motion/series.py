@@ -154,10 +154,7 @@ def read_series(
         weight *= np.nan_to_num(1 / np.maximum(certain, 0.1) ** 2, nan=0.0)
 
     person = _persons(table, by)
-    numbers = frame_numbers(table)
-    if numbers is not None:
-        person[np.isnan(numbers)] = -1  # nothing says when that was
-    frame = _frames(numbers, person)
+    frame = _frames(table, person)
     rows = np.lexsort((frame, person))
     rows = rows[(person[rows] >= 0) & np.isfinite(frame[rows])]
     person, frame = person[rows], frame[rows].astype(np.int64)
