@@ -13,6 +13,28 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+MISSING = frozenset(
+    [
+        *(
+            "",
+            "NA",
+            "N/A",
+            "n/a",
+            "#N/A",
+            "#N/A N/A",
+            "#NA",
+            "<NA>",
+            "None",
+            "none",
+            "NULL",
+            "null",
+        ),
+        *("nan", "NaN", "NAN", "-nan", "-NaN", "nan(ind)", "-nan(ind)", "-NaN(ind)"),
+        *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN", "1.#SNAN", "-1.#SNAN"),
+    ]
+)
+"""What tools write where they have no number; spaces around it do not matter."""
+
 
 def find_column(table: pd.DataFrame, name: str) -> pd.Series[Any] | None:
     """A column by its name, spaces around it ignored; None if there is none.
@@ -61,6 +83,8 @@ def _number(cell: object) -> float | None:
     import pandas as pd
 
     if cell is None or cell is pd.NA or cell is pd.NaT:
+        return math.nan
+    if isinstance(cell, str) and cell.strip() in MISSING:
         return math.nan
     try:
         return float(cell)  # type: ignore[arg-type]

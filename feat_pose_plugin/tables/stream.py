@@ -1,16 +1,15 @@
 """Tables in CSV and Parquet, changed some thousand rows at a time.
 
-A CSV is text, and what is not changed leaves as the bytes it came as. A Parquet file keeps its
-types, its metadata included.
+The cells of a CSV stay the text they are. A Parquet file keeps its types and its metadata.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
-from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,20 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from pyarrow import csv
 
 from feat_pose_plugin.errors import FeatPoseError, TableError
 from feat_pose_plugin.files import identity, place_part, write_part, write_whole, writing
 from feat_pose_plugin.pose.tag import parquet_attrs, parquet_metadata
-from feat_pose_plugin.tables.csv_text import (
-    CsvText,
-    Line,
-    open_csv_text,
-    parse_cells,
-    quote_cells,
-    split_cells,
-)
-from feat_pose_plugin.tables.memory import enough_memory, require_room
+from feat_pose_plugin.tables.csv_file import CsvForm, open_csv, to_numbers, to_text
 
 FORMATS = {".csv": "CSV", ".parquet": "Parquet"}
 
@@ -43,12 +33,12 @@ Progress = Callable[[int, float], None]
 _BATCH_ROWS = 1 << 15
 _BATCH_BYTES = 64 << 20  # fewer rows where rows are long
 
-_NO_VALUE = pa.array(csv.ConvertOptions().null_values)  # "", "NA", "nan", ...
 _CODE = r"^\s*[+-]?0[0-9xX]"  # 007 is a name, not the number 7
 _KINDS = (pa.int64(), pa.float64(), pa.string())  # what a column of a CSV can be, narrowest first
 
 _T = TypeVar("_T")
 _Step = tuple[_T, int, float]  # rows on their way, how many, and of how many bytes of the source
+_Batches = Iterator[_Step[pa.Table]]
 
 
 def stream_table(
@@ -64,9 +54,9 @@ def stream_table(
 
     Columns of the answer that the table has are replaced in their places. The others are added:
     where the first column was that is left out, or else at the end. Rows and all other columns stay
-    as they are, in Parquet with their types, in CSV to the byte; a missing value of the answer is
-    null, or an empty cell. From CSV to Parquet, columns that hold nothing but numbers become
-    numbers.
+    as they are, in Parquet with their types, in CSV with the text of each cell, the delimiter and
+    the decimal mark; a missing value of the answer is null, or an empty cell. From CSV to Parquet,
+    columns that hold nothing but numbers become numbers.
 
     Args:
         source: CSV or Parquet, by suffix.
@@ -85,7 +75,6 @@ def stream_table(
 
     Raises:
         TableError: The source cannot be read or the target cannot be written.
-        WorkerError: A limit of this process leaves too little memory.
         FeatPoseError: What ``reads`` and ``function`` raise, with the name of the source.
     """
     part, rows = stream_part(
@@ -121,17 +110,19 @@ def stream_part(
             if progress is not None:
                 progress(rows, size)
 
-    require_room()
-    answers = _Answers(source, function)
     read = identity(source)
+    form = _form_of(source)
+    answers = _Answers(source, function, form)
     with writing(target), write_part(target) as part:
-        if _is_csv(source) and _is_csv(target):
-            _write_csv(reported(_changed_text(source, reads, answers, keep_read)), part)
-        elif _is_csv(target):
-            tables = _changed_tables(source, reads, answers, keep_read)
-            _write_csv(reported(_as_text(tables)), part)
+        if form is None:
+            tables = _read_parquet(source)
         else:
-            _write_parquet(reported(_changed_tables(source, reads, answers, keep_read)), part)
+            tables = _read_csv(source) if _is_csv(target) else _read_numbers(source, form)
+        changed = _changed(tables, source, reads, answers, keep_read)
+        if _is_csv(target):
+            _write_csv(reported(_as_text(changed, form or CsvForm())), part)
+        else:
+            _write_parquet(reported(changed), part)
         if identity(source) != read:
             raise TableError(
                 f"{source} was changed or replaced while it was read. Nothing was written; start "
@@ -154,19 +145,20 @@ def read_table(path: Path, reads: Reads = list) -> pd.DataFrame:
 
     Raises:
         TableError: The file does not exist, cannot be read, or has another suffix.
-        WorkerError: A limit of this process leaves too little memory.
     """
-    batches = list(_read(path, reads))
+    form = _form_of(path)
+    batches = list(_read(path, form, reads))
     with _reading(path):
-        return _to_frame(pa.concat_tables(batches))
+        return _to_frame(pa.concat_tables(batches), form)
 
 
 def read_batches(path: Path) -> Iterator[pd.DataFrame]:
     """As :func:`read_table`, all columns, some thousand rows at a time and at least once."""
+    form = _form_of(path)
     rows = 0
-    for columns in _read(path, list):
+    for columns in _read(path, form, list):
         with _reading(path):
-            frame = _to_frame(columns, rows)
+            frame = _to_frame(columns, form, rows)
         rows += len(frame)
         yield frame
 
@@ -183,7 +175,8 @@ def write_table(table: pa.Table, path: Path) -> None:
     """
     with writing(path), write_whole(path) as part:
         if _is_csv(path):
-            _write_csv((text for text, _, _ in _as_text(iter([(table, len(table), 0.0)]))), part)
+            steps = _as_text(iter([(table, len(table), 0.0)]), CsvForm())
+            _write_csv((text for text, _, _ in steps), part)
         else:
             _write_parquet(iter([table]), part)
 
@@ -191,15 +184,16 @@ def write_table(table: pa.Table, path: Path) -> None:
 class _Answers:
     """What a function says to each batch, as Arrow has it: one schema from first to last."""
 
-    def __init__(self, source: Path, function: Function) -> None:
+    def __init__(self, source: Path, function: Function, form: CsvForm | None) -> None:
         self._source = source
+        self._form = form
         self._function = function
         self._schema: pa.Schema | None = None
         self._row = 0
 
     def __call__(self, columns: pa.Table) -> pa.Table:
         with _reading(self._source):
-            frame = _to_frame(columns, self._row)
+            frame = _to_frame(columns, self._form, self._row)
         self._row += len(frame)
         with _naming(self._source):
             block = self._function(frame)
@@ -215,39 +209,20 @@ class _Answers:
         return pa.Table.from_arrays(arrays, schema=self._schema)
 
 
-def _to_frame(columns: pa.Table, first_row: int = 0) -> pd.DataFrame:
+def _to_frame(columns: pa.Table, form: CsvForm | None, first_row: int = 0) -> pd.DataFrame:
     """As pandas has it: text is numbers where it can be, rows are numbered as in the file."""
-    numeric = [_numbers(c) if _is_text(c.type) else c for c in columns.columns]
+    decimal = form.decimal if form else "."
+    numeric = [to_numbers(c, decimal) if form or _is_text(c.type) else c for c in columns.columns]
     frame: pd.DataFrame = pa.Table.from_arrays(numeric, columns.column_names).to_pandas()
     frame.index = pd.RangeIndex(first_row, first_row + len(frame))
     frame.attrs = parquet_attrs(columns.schema.metadata)
     return frame
 
 
-def _changed_text(
-    source: Path, reads: Reads, answers: _Answers, keep_read: bool
-) -> Iterator[_Step[bytes]]:
-    """A CSV as it is, but for the cells of the answers."""
-    is_start = True
-    for text, lines, columns in _ahead(_read_text(source, reads, pa.float64())):
-        answer = answers(columns)
-        width = len(text.names)
-        arranged = _arrange(text.names, columns, answer, keep_read)
-        if is_start:
-            is_start = False
-            header = [quote_cells(pa.array([name])) for name in answer.column_names]
-            places = [name for name, _ in arranged]
-            yield text.start + _put_cells([text.header], width, header, places), 0, 0.0
-        cells = [_cells(column) for column in answer.columns]
-        places = [value for _, value in arranged]
-        yield _put_cells(lines, width, cells, places), len(lines), _size(lines)
-
-
-def _changed_tables(
-    source: Path, reads: Reads, answers: _Answers, keep_read: bool
-) -> Iterator[_Step[pa.Table]]:
+def _changed(
+    tables: _Batches, source: Path, reads: Reads, answers: _Answers, keep_read: bool
+) -> _Batches:
     """The batches of a table with the columns of the answers."""
-    tables = _read_csv(source) if _is_csv(source) else _read_parquet(source)
     for table, rows, size in _ahead(tables):
         columns = table.select(_places_read(source, table.column_names, reads))
         answer = answers(columns)
@@ -287,79 +262,51 @@ def _arrange(
     return arranged
 
 
-def _put_cells(lines: list[Line], width: int, cells: list[pa.Array], places: list[int]) -> bytes:
-    """Lines with the cells at these places: their own, ``width`` of them, and then those given."""
-    if places == [*range(width + len(cells))]:  # the usual case, and the fast one
-        added = pc.binary_join_element_wise(*cells, ",").cast(pa.binary()).to_pylist()
-        rows = [
-            b"".join((row, b",", new, end)) for (row, end), new in zip(lines, added, strict=True)
-        ]
-    else:
-        pick = itemgetter(*places)
-        added = zip(*(column.cast(pa.binary()).to_pylist() for column in cells), strict=True)
-        rows = [
-            b",".join(pick((*split_cells(row), *new))) + end
-            for (row, end), new in zip(lines, added, strict=True)
-        ]
-    return b"".join(rows)
-
-
-def _read(source: Path, reads: Reads) -> Iterator[pa.Table]:
-    """The columns that are read, of a CSV as text."""
+def _form_of(source: Path) -> CsvForm | None:
+    """How a CSV is written down; None for Parquet."""
     if source.suffix.lower() not in FORMATS:
         raise TableError(f"{source} must end in {' or '.join(FORMATS)} to say its format.")
     if not source.is_file():
         raise TableError(f"{source} {'is no file' if source.exists() else 'does not exist'}.")
-    require_room()
-    if _is_csv(source):
-        for _, _, columns in _read_text(source, reads, pa.string()):
-            yield columns
-    else:
-        for columns, _, _ in _read_parquet(source, reads):
-            yield columns
+    if not _is_csv(source):
+        return None
+    with _reading(source), open_csv(source) as file:
+        return file.form
 
 
-def _read_text(
-    source: Path, reads: Reads, kind: pa.DataType
-) -> Iterator[tuple[CsvText, list[Line], pa.Table]]:
-    """Lines of a CSV and the columns that are read, of a kind, or of text where they are not."""
-    with _reading(source), open_csv_text(source) as text:
-        places = _places_read(source, text.names, reads)
-        names, width = [text.names[place] for place in places], len(text.names)
-        row = 0
-        for lines in text.blocks:
-            try:
-                columns = parse_cells(lines, width, dict.fromkeys(places, kind))
-            except pa.ArrowInvalid:
-                _require_width(lines, width, row)
-                columns = parse_cells(lines, width, dict.fromkeys(places, pa.string()))
-            yield text, lines, columns.rename_columns(names)
-            row += len(lines)
+def _read(source: Path, form: CsvForm | None, reads: Reads) -> Iterator[pa.Table]:
+    steps = _read_parquet(source, reads) if form is None else _read_csv(source, reads)
+    return (table for table, _, _ in steps)
 
 
-def _require_width(lines: list[Line], width: int, first_row: int) -> None:
-    for number, (row, _) in enumerate(lines, first_row):
-        cells = len(split_cells(row))
-        if cells != width:
-            raise ValueError(f"row {number} has {cells} cells, the header {width}")
+def _read_csv(source: Path, reads: Reads = list) -> _Batches:
+    """The columns that are read, as the bytes they are."""
+    with _reading(source), open_csv(source) as file:
+        places = _places_read(source, file.names, reads)
+        names = [file.names[place] for place in places]
+        before = 0
+        for cells, read in file.batches:
+            yield cells.select(places).rename_columns(names), len(cells), float(read - before)
+            before = read
 
 
-def _read_csv(source: Path) -> Iterator[_Step[pa.Table]]:
+def _read_numbers(source: Path, form: CsvForm) -> _Batches:
     """A CSV as Parquet has it: a column that holds nothing but numbers is of numbers."""
     kinds: list[pa.DataType] = []
-    for _, _, columns in _read_text(source, list, pa.string()):
-        found = [_kind_of(column) for column in columns.columns]
+    for table, _, _ in _read_csv(source):
+        with _reading(source):
+            found = [_kind_of(column, form.decimal) for column in table.columns]
         kinds = [max(two, key=_KINDS.index) for two in zip(kinds or found, found, strict=True)]
-    for text, lines, columns in _read_text(source, list, pa.string()):
+    for table, rows, size in _read_csv(source):
         values = [
-            column if kind == pa.string() else _numbers(column, (kind,))
-            for column, kind in zip(columns.columns, kinds, strict=True)
+            column.cast(kind) if kind == pa.string() else to_numbers(column, form.decimal, (kind,))
+            for column, kind in zip(table.columns, kinds, strict=True)
         ]
-        schema = pa.schema(list(zip(text.names, kinds, strict=True)))
-        yield pa.Table.from_arrays(values, schema=schema), len(lines), _size(lines)
+        schema = pa.schema(list(zip(table.column_names, kinds, strict=True)))
+        yield pa.Table.from_arrays(values, schema=schema), rows, size
 
 
-def _read_parquet(source: Path, reads: Reads = list) -> Iterator[_Step[pa.Table]]:
+def _read_parquet(source: Path, reads: Reads = list) -> _Batches:
     # Not pre-buffered: a row group may be larger than the memory.
     with (
         _reading(source),
@@ -387,27 +334,15 @@ def _read_parquet(source: Path, reads: Reads = list) -> Iterator[_Step[pa.Table]
             raise ValueError(f"it holds {read} rows, and says {rows}")
 
 
-def _as_text(tables: Iterator[_Step[pa.Table]]) -> Iterator[_Step[bytes]]:
+def _as_text(tables: _Batches, form: CsvForm) -> Iterator[_Step[bytes]]:
     """Tables as CSV, the header first."""
     is_start = True
     for table, rows, size in tables:
         if is_start:
             is_start = False
-            yield _lines([pa.array([name]) for name in table.column_names]), 0, 0.0
-        yield _lines(table.combine_chunks().columns), rows, size
-
-
-def _lines(columns: list[pa.ChunkedArray]) -> bytes:
-    lines = pc.binary_join_element_wise(*map(_cells, columns), ",")
-    return "".join(f"{line}\n" for line in lines.to_pylist()).encode()
-
-
-def _cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    try:
-        texts = column.cast(pa.string())  # float32 in its shortest form
-    except pa.ArrowException:  # lists, structs
-        texts = pa.array([None if v is None else str(v) for v in column.to_pylist()], pa.string())
-    return quote_cells(texts)
+            header = [pa.chunked_array([[name]]) for name in table.column_names]
+            yield to_text(header, form), 0, 0.0
+        yield to_text(table.combine_chunks().columns, form) if rows else b"", rows, size
 
 
 def _write_csv(texts: Iterator[bytes], part: Path) -> None:
@@ -460,14 +395,13 @@ def _naming(source: Path) -> Iterator[None]:
 @contextmanager
 def _reading(source: Path) -> Iterator[None]:
     try:
-        with enough_memory(str(source)):
-            yield
-    except FeatPoseError:
+        yield
+    except (FeatPoseError, MemoryError):
         raise
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, EOFError, zlib.error, pa.ArrowException) as error:
         form = FORMATS[source.suffix.lower()]
         raise TableError(
-            f"{source} cannot be read as {form}: {error}. Is the file whole, and {form}?"
+            f"{source} cannot be read as {form}: {str(error)[:200]}. Is the file whole, and {form}?"
         ) from error
 
 
@@ -475,28 +409,12 @@ def _is_csv(path: Path) -> bool:
     return path.suffix.lower() == ".csv"
 
 
-def _size(lines: list[Line]) -> float:
-    return float(sum(map(len, chain.from_iterable(lines))))
-
-
 def _is_text(kind: pa.DataType) -> bool:
     return kind in (pa.string(), pa.large_string())
 
 
-def _numbers(text: pa.ChunkedArray, kinds: Sequence[pa.DataType] = _KINDS[:-1]) -> pa.ChunkedArray:
-    """Text as numbers, missing ones null; text again if a cell says something else."""
-    text = pc.utf8_trim_whitespace(text.cast(pa.string()))
-    text = pc.if_else(pc.is_in(text, _NO_VALUE), None, text)
-    for kind in kinds:
-        try:
-            return text.cast(kind)
-        except pa.ArrowInvalid:
-            continue
-    return text
-
-
-def _kind_of(text: pa.ChunkedArray) -> pa.DataType:
+def _kind_of(text: pa.ChunkedArray, decimal: str) -> pa.DataType:
     """What a column of a CSV is in Parquet."""
-    if pc.any(pc.match_substring_regex(text, _CODE)).as_py():
+    if pc.any(pc.match_substring_regex(text.cast(pa.string()), _CODE)).as_py():
         return pa.string()
-    return _numbers(text).type
+    return to_numbers(text, decimal).type

@@ -127,10 +127,10 @@ def check_parquet(source: Path, target: Path) -> None:
 
 
 def check_csv(source: Path, target: Path) -> None:
-    """Every line begins with what it was, and has a pose."""
+    """Every line begins with what it was but for quotes, and has a pose."""
     with source.open("rb") as before, target.open("rb") as after:
         for old, new in zip(before, after, strict=True):
-            added = new.removeprefix(old.rstrip(b"\n"))
+            added = new.removeprefix(old.rstrip(b"\n").replace(b'"', b""))
             if len(added) == len(new) or not all(added.split(b",")[1:4]):
                 raise SystemExit(f"{target} is not {source} with pose")
 

@@ -272,7 +272,7 @@ ROW = "0.1,0.2,0.3,1,2,3"
         (f"{POSE},Identity,Identity\n{ROW},a,b\n", "2 columns 'Identity', not one"),
         (f"{POSE}\n0.1,0.2\n", "row 0 has 2 cells, the header 6"),
         (f"{POSE}\n{ROW}\n{ROW},9\n", "row 1 has 7 cells, the header 6"),
-        (f'{POSE}\n"{ROW}\n', "a quote is not closed"),
+        (f'{POSE}\n"{ROW}\n', "row 0 has a quote that is not closed"),
         ("", "it is empty"),
         ("a,b\n1,2\n", "the table has no pose in convention 'feat'"),
     ],
@@ -358,7 +358,7 @@ print(read_table(Path({str(path)!r}), lambda names: []).shape)
 
 def test_a_csv_with_a_million_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_bytes(b"," * 1_000_000)
-    with pytest.raises(TableError, match="more than 65536 commas"):
+    with pytest.raises(TableError, match="more than 65536 columns"):
         convert_and_estimate(tmp_path / "in.csv")
 
 

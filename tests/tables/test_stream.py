@@ -27,7 +27,7 @@ from feat_pose_plugin.errors import LandmarkError, TableError
 from feat_pose_plugin.pose.backend import FrameSize
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.pose.landmarks import landmark_columns
-from feat_pose_plugin.tables import csv_text, pose_tables
+from feat_pose_plugin.tables import csv_file, pose_tables
 from feat_pose_plugin.tables import stream as tables
 from feat_pose_plugin.tables.stream import stream_table, write_table
 
@@ -70,7 +70,7 @@ def real_faces(rows: int) -> list[list[str]]:
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """A table of a few rows goes through in several batches."""
-    monkeypatch.setattr(csv_text, "_BLOCK", 5000)  # three or four rows
+    monkeypatch.setattr(csv_file, "_BLOCK", 5000)  # three or four rows
     monkeypatch.setattr(tables, "_BATCH_ROWS", 7)
 
 
@@ -222,21 +222,21 @@ def test_a_table_with_no_rows_gets_its_columns(source: str, target: str, tmp_pat
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\n"])
 @pytest.mark.parametrize("last", [True, False])
-def test_every_byte_of_a_csv_stays(
+def test_every_cell_of_a_csv_stays(
     mark: str, end: str, last: bool, tmp_path: Path, small_batches: None
 ) -> None:
     notes = ["plain", '"a, ""b"" c"', '"two\r\nlines"', " spaced ", "007", '5" disk', "\xe4", ""]
     header = ",".join(['"id, or so"', *landmark_columns(), "note"])
     faces = real_faces(len(notes))
     lines = [",".join(["1.10", *face, note]) for face, note in zip(faces, notes, strict=True)]
-    text = mark + end.join([header, *lines]) + (end if last else "")
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
-    source.write_bytes(text.encode())
+    source.write_bytes((mark + end.join([header, *lines]) + (end if last else "")).encode())
     assert estimate_table(source, target) == (len(notes), len(notes))
-    _, rows = read_text(target)
-    added = [",".join(POSE), *(",".join(row[-6:]) for row in rows if row)]
-    expected = [f"{line},{pose}" for line, pose in zip([header, *lines], added, strict=True)]
-    assert target.read_bytes().decode() == mark + end.join(expected) + (end if last else "")
+    after, rows = read_text(target)
+    assert after == ["id, or so", *landmark_columns(), "note", *POSE]
+    said = ["plain", 'a, "b" c', "two\r\nlines", *notes[3:]]
+    cells = [["1.10", *face, note] for face, note in zip(faces, said, strict=True)]
+    assert [row[:-6] for row in rows] == cells
 
 
 def test_a_column_of_a_csv_keeps_bytes_that_are_not_utf_8(tmp_path: Path) -> None:
