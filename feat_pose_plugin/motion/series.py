@@ -157,11 +157,11 @@ def read_series(
     frame = _frames(table, person)
     rows = np.lexsort((frame, person))
     rows = rows[(person[rows] >= 0) & np.isfinite(frame[rows])]
-    person, frame = person[rows], frame[rows].astype(np.int64)
-    twice = (np.diff(person) == 0) & (np.diff(frame) == 0)
+    person, whole = person[rows], frame[rows].astype(np.int64)
+    twice = (np.diff(person) == 0) & (np.diff(whole) == 0)
     if twice.any():
         raise MotionError(
-            f"frame {frame[:-1][twice][0]} has two rows of one person. Pass by=, the column that "
+            f"frame {whole[:-1][twice][0]} has two rows of one person. Pass by=, the column that "
             "tells persons apart (py-feat's Identity, OpenFace's face_id), or keep one row a frame."
         )
     known = weight[rows] > 0
@@ -170,7 +170,7 @@ def read_series(
         labels=labels,
         rows=rows,
         person=person,
-        frame=frame,
+        frame=whole,
         turn=Rotation.from_rotvec(np.where(known[:, None], rotvec[rows], 0.0)),
         translation=np.where(known[:, None], translation[rows], 0.0),
         weight=weight[rows],
