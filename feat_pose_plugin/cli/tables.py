@@ -39,8 +39,8 @@ def estimate(
     convention: Annotated[
         str,
         typer.Option(
-            help="What the columns mean: feat, img2pose, 300w-lp, openface, feat-0.6, feat-0.7 or "
-            "feat-mp."
+            help="What the columns mean: feat (radians), degrees or feat-degrees (the same in "
+            "degrees), img2pose, 300w-lp, openface, feat-0.6, feat-0.7, feat-mp."
         ),
     ] = "feat",
     landmark_model: Annotated[
@@ -183,8 +183,9 @@ def convert(
 ) -> None:
     """Convert the pose columns of tables to another convention.
 
-    All other columns and all rows stay as they are. The conventions: feat, img2pose, 300w-lp,
-    openface, feat-0.6, feat-0.7, feat-mp, mediapipe, quaternion, matrix.
+    All other columns and all rows stay as they are. The conventions: feat, feat-degrees (or
+    degrees), img2pose, 300w-lp, openface, feat-0.6, feat-0.7, feat-mp, mediapipe, rotvec,
+    quaternion, matrix.
     """
     from tqdm import tqdm
 

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from feat_pose_plugin.errors import ConventionError
 from feat_pose_plugin.pose.conventions import Convention, find_convention
-from feat_pose_plugin.pose.rotations import matrix_to_rotvec, rotvec_to_matrix
 
 _NAMES = {
     "300w-lp": ("pitch", "yaw", "roll"),
     "feat": ("pitch", "yaw", "roll"),
     "img2pose": ("rx", "ry", "rz"),
+    "rotvec": ("r_x", "r_y", "r_z"),
 }
 
 
@@ -22,11 +22,11 @@ _NAMES = {
 class Angles:
     """What reports call the angles of a convention, and how they make a rotation.
 
-    Rotations are those of img2pose's camera axes (x right, y down, z away from the camera), from
+    Rotations are those of the camera's axes (x right, y down, z away from the camera), from
     the head's own zero of the convention.
 
     Attributes:
-        names: The angles about x, y and z, in this order.
+        names: The angles about x, y and z, or the parts of a rotation vector, in this order.
         convention: What the table columns that hold them mean.
     """
 
@@ -46,13 +46,11 @@ class Angles:
     def to_matrix(self, degrees: Tensor) -> Tensor:
         """``[..., 3]`` angles in degrees to ``[..., 3, 3]`` rotations."""
         order = [self.columns.index(name) for name in self.convention.rotation_columns]
-        return rotvec_to_matrix(
-            self.convention.to_rotvec(degrees[..., order] / self.column_degrees)
-        )
+        return self.convention.to_matrix(degrees[..., order] / self.column_degrees)
 
     def from_matrix(self, rotation: Tensor) -> Tensor:
         """``[..., 3, 3]`` rotations to ``[..., 3]`` angles in degrees."""
-        values = self.convention.from_rotvec(matrix_to_rotvec(rotation)) * self.column_degrees
+        values = self.convention.from_matrix(rotation) * self.column_degrees
         order = [self.convention.rotation_columns.index(name) for name in self.columns]
         return values[..., order]
 
@@ -63,10 +61,11 @@ def angles_of(convention: str) -> Angles:
     Raises:
         ConventionError: Reference poses in this convention cannot be read.
     """
-    if convention not in _NAMES:
+    found = find_convention(convention)
+    if found.name not in _NAMES:
         known = ", ".join(repr(name) for name in _NAMES)
         raise ConventionError(
             f"reference poses in convention {convention!r} cannot be read. Known: {known}. "
             "convert_pose and `feat-pose convert` make these of others."
         )
-    return Angles(_NAMES[convention], find_convention(convention))
+    return Angles(_NAMES[found.name], found)

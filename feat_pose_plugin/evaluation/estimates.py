@@ -12,6 +12,7 @@ from torch import Tensor
 from feat_pose_plugin.errors import EvaluationError
 from feat_pose_plugin.evaluation.reference import Reference
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
+from feat_pose_plugin.pose.conventions import find_convention
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.pose.landmarks import (
     Landmarks,
@@ -19,7 +20,6 @@ from feat_pose_plugin.pose.landmarks import (
     usable_rows,
 )
 from feat_pose_plugin.pose.registry import find_pose_backend
-from feat_pose_plugin.pose.rotations import rotvec_to_matrix
 from feat_pose_plugin.tables.selection import keep_rows
 
 # Papers score the faces of AFLW2000-3D whose three angles lie within.
@@ -72,7 +72,8 @@ def estimate_rotations(
     landmarks: Landmarks,
     frame_size: FrameSize | Tensor | None,
 ) -> Tensor:
-    """``[n, 3, 3]`` float64 rotations in img2pose's camera axes; NaN where none is estimated."""
-    estimator = PoseEstimator(backend=find_pose_backend(backend), convention="img2pose")
+    """``[n, 3, 3]`` float64 rotations in the camera's axes; NaN where none is estimated."""
+    convention = find_convention("img2pose")
+    estimator = PoseEstimator(backend=find_pose_backend(backend), convention=convention.name)
     block = estimator(landmarks, frame_size=frame_size)
-    return rotvec_to_matrix(torch.tensor(block.iloc[:, :3].to_numpy(dtype=np.float64)))
+    return convention.to_matrix(torch.tensor(block.iloc[:, :3].to_numpy(dtype=np.float64)))

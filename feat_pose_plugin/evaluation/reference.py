@@ -37,7 +37,7 @@ class Reference:
         landmarks: The landmarks of n faces.
         rotation: ``[n, 3, 3]`` float64 rotations in img2pose's camera axes (x right, y down, z
             away from the camera), from the head's zero of ``convention``. NaN where not known.
-        convention: ``"300w-lp"``, ``"feat"`` or ``"img2pose"``.
+        convention: ``"300w-lp"``, ``"feat"``, ``"img2pose"`` or ``"rotvec"``.
         published_deg: ``[n, 3]`` angles about x, y and z as the source states them, degrees;
             those of ``rotation`` if None. They differ where a source has |yaw| above 90 degrees.
         frame_size: Height and width of the video frames in pixels: one pair, or ``[n, 2]`` with
@@ -90,8 +90,8 @@ def read_reference(
     An NPZ file holds ``rotation`` [n, 3, 3] in the axes of 300W-LP (x right, y up, z towards the
     camera), landmarks in any layout that :func:`~feat_pose_plugin.estimate_pose` reads, and, if it
     likes, ``pitch_yaw_roll_deg`` [n, 3] and ``frame_size`` [2] (height, width). A table (CSV or
-    Parquet by suffix) holds landmark columns and the angles: ``Pitch, Roll, Yaw`` in the
-    convention's unit, or, in convention ``img2pose``, ``rx, ry, rz`` in radians; if it likes,
+    Parquet by suffix) holds landmark columns and the rotation, ``Pitch, Roll, Yaw`` in the
+    convention's unit, or, in convention ``rotvec``, ``r_x, r_y, r_z`` in radians; if it likes,
     ``FrameHeight`` and ``FrameWidth``. Spaces around column names are ignored.
 
     Args:
@@ -198,11 +198,9 @@ def _read_table(path: Path, convention: str, groups: str | None) -> Reference:
     if path.suffix.lower() not in FORMATS:
         raise TableError(f"{path} is none of *.npz, *.csv and *.parquet.")
     table = read_table(path).rename(columns=str.strip)
-    names: tuple[str, ...] = angles.names
-    if not set(names) <= set(table.columns):
-        names = angles.columns
+    if angles.convention.has_angles:  # the tag is of Pitch, Roll, Yaw
         check_tag(read_tag(table.attrs), convention, str(path))
-    degrees = _numbers(path, table, names) * angles.column_degrees
+    degrees = _numbers(path, table, angles.columns) * angles.column_degrees
     sizes = ("FrameHeight", "FrameWidth")
     known = set(sizes) <= set(table.columns)
     if groups is not None and groups not in table.columns:

@@ -57,7 +57,7 @@ class Network:
             landmarks: ``[B, 68, 2]`` pixels, any float dtype, on the device of the network.
 
         Returns:
-            ``[B, 6]`` float32 pose in convention ``img2pose``. A row with NaN or infinity is NaN.
+            ``[B, 6]`` float32 pose, as the checkpoint says. A row with NaN or infinity is NaN.
         """
         landmarks = landmarks.detach()
         rows = landmarks.shape[0]
@@ -91,7 +91,7 @@ def plain_pose(
         as_pyfeat: See :class:`Network`.
 
     Returns:
-        ``[B, 6]`` float32 pose in convention ``img2pose``. A row with NaN or infinity is NaN.
+        ``[B, 6]`` float32 pose, as the checkpoint says. A row with NaN or infinity is NaN.
     """
     if not as_pyfeat:
         landmarks = landmarks - landmarks[:, _RIGHT, None]

@@ -15,10 +15,10 @@ from feat_pose_plugin.errors import ExportError, OptionError
 from feat_pose_plugin.files import write_whole, writing
 from feat_pose_plugin.mlp.checkpoint import Checkpoint
 from feat_pose_plugin.mlp.folded import plain_pose
-from feat_pose_plugin.mlp.pose_mlp import MLPBackend
+from feat_pose_plugin.mlp.pose_mlp import MLPBackend, as_rotvec_pose
 from feat_pose_plugin.mlp.weights import load_checkpoint
 from feat_pose_plugin.pose.backend import PoseBackend
-from feat_pose_plugin.pose.conventions import Convention, find_convention, from_img2pose
+from feat_pose_plugin.pose.conventions import Convention, find_convention, from_rotvec_pose
 from feat_pose_plugin.pose.landmark_models import LandmarkKind
 from feat_pose_plugin.pose.landmarks import OUTER_EYE_CORNERS, usable_rows
 from feat_pose_plugin.pose.registry import find_pose_backend
@@ -114,11 +114,13 @@ class _Graph(nn.Module):
         self.model = checkpoint.model
         self.register_buffer("mean", checkpoint.mean)
         self.register_buffer("std", checkpoint.std)
+        self.checkpoint = checkpoint
         self.convention = convention
 
     def forward(self, landmarks: Tensor) -> Tensor:
-        pose = plain_pose(landmarks, self.model, self.mean, self.std)
-        values = from_img2pose(pose, self.convention.name)[:, :-3]
+        said = plain_pose(landmarks, self.model, self.mean, self.std)
+        pose = as_rotvec_pose(said, self.checkpoint)
+        values = from_rotvec_pose(pose[:, :3], self.convention.name)
         # Once more, because other runtimes make numbers of NaN on the way (ReLU, atan2).
         return torch.where(usable_rows(landmarks)[:, None], values, torch.nan)
 

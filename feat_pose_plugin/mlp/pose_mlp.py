@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from feat_pose_plugin.errors import LandmarkError, WeightsError, WeightsNotFoundError
+from feat_pose_plugin.mlp.checkpoint import Checkpoint
 from feat_pose_plugin.mlp.fetch import OFFICIAL_NAME
 from feat_pose_plugin.mlp.weights import (
     find_official,
@@ -17,6 +18,7 @@ from feat_pose_plugin.mlp.weights import (
     load_network,
 )
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend, Provenance, WeightsFile
+from feat_pose_plugin.pose.conventions import to_rotvec_pose
 from feat_pose_plugin.pose.landmark_models import LandmarkKind, LandmarkModel
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -70,7 +72,14 @@ class MLPBackend(PoseBackend):
                 f"backend was made ({file.sha256[:12]}). Install the same on all machines."
             )
         network = load_network(file.path, landmarks.device, has_translation=self.has_translation)
-        return network(landmarks)
+        return as_rotvec_pose(network(landmarks), load_checkpoint(file.path))
+
+
+def as_rotvec_pose(pose: Tensor, checkpoint: Checkpoint) -> Tensor:
+    """``[B, 6]`` what a network says, its rotation as a rotation vector."""
+    if checkpoint.output == "euler_angles":
+        return to_rotvec_pose(pose, "img2pose")
+    return pose
 
 
 @cache
@@ -101,8 +110,8 @@ def official_backend(cache_dir: str | Path | None = None) -> MLPBackend:
 def pose_from_landmarks_mlp(landmarks_2d: Tensor, bboxes: Tensor | None = None) -> Tensor | None:
     """Pose from 68 landmarks by py-feat's official weights: py-feat's function, its contract.
 
-    Convention ``img2pose``: columns ``rx, ry, rz`` (radians, axes x right, y down, z away from the
-    camera), ``tx, ty, tz``. Landmarks are taken as they are: a row with NaN gives NaN, and
+    Convention ``img2pose``: Euler angles about x, y, z (radians, axes x right, y down, z away from
+    the camera), then X, Y, Z. Landmarks are taken as they are: a row with NaN gives NaN, and
     coinciding eye corners are divided by 1e-6, as in py-feat.
 
     Args:

@@ -15,6 +15,7 @@ from feat_pose_plugin.pose.columns import find_column
 from feat_pose_plugin.pose.conventions import Convention, find_convention
 from feat_pose_plugin.pose.convert import find_pose_columns, pose_numbers
 from feat_pose_plugin.pose.quality import FLAGS_COLUMN, is_flagged
+from feat_pose_plugin.pose.rotations import matrix_to_rotvec
 from feat_pose_plugin.pose.tag import PoseTag, check_tag, read_tag, write_tag
 from feat_pose_plugin.tables.frames import PERSON_COLUMNS, frame_numbers
 
@@ -88,8 +89,7 @@ class PoseSeries:
             known: ``[n]`` which of the samples have a pose; all other rows become NaN.
             tag: What the new columns are.
         """
-        rotvec = torch.from_numpy(turn.as_rotvec())
-        angles = self.convention.from_rotvec(rotvec).numpy()
+        angles = self.convention.from_matrix(torch.from_numpy(turn.as_matrix())).numpy()
         width = len(self.convention.rotation_columns)
         values = np.full((len(table), len(self.labels)), np.nan)
         values[self.rows, :width] = np.where(known[:, None], angles, np.nan)
@@ -134,7 +134,7 @@ def read_series(
     labels = find_pose_columns(table, here)
     values = pose_numbers(table, labels)
     width = len(here.rotation_columns)
-    rotvec = here.to_rotvec(values[:, :width]).numpy()
+    rotvec = matrix_to_rotvec(here.to_matrix(values[:, :width])).numpy()
     translation = values[:, width:].numpy() if len(labels) > width else np.zeros((len(table), 3))
 
     known = np.isfinite(rotvec).all(axis=1)

@@ -104,8 +104,8 @@ def _summarise(
 
 def _feat_degrees(turn: Rotation) -> NDArray[np.float64]:
     """``[..., 3]`` pitch, roll, yaw in degrees."""
-    rotvec = torch.from_numpy(turn.as_rotvec())
-    angles: NDArray[np.float64] = find_convention("feat").from_rotvec(rotvec).rad2deg().numpy()
+    matrix = torch.from_numpy(turn.as_matrix())
+    angles: NDArray[np.float64] = find_convention("feat-degrees").from_matrix(matrix).numpy()
     return angles
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from numbers import Real
 from typing import TypeGuard
 
@@ -14,6 +16,22 @@ _LARGEST = 3e38  # float32 ends a little above
 def is_name(value: object, names: tuple[str, ...]) -> bool:
     """Whether it is one of these names."""
     return isinstance(value, str) and value in names
+
+
+def match_name(value: object, names: Iterable[str]) -> str | None:
+    """The one of these names that is meant, whatever its case; None if none is."""
+    if not isinstance(value, str):
+        return None
+    by_lower_case = {name.lower(): name for name in names}
+    return value if value in by_lower_case.values() else by_lower_case.get(value.lower())
+
+
+def unknown_name(what: str, value: object, names: Iterable[str]) -> str:
+    """What to say of a name that is none of these: it, the nearest of them, and all of them."""
+    lower = str(value).lower()
+    near = get_close_matches(lower, [*names], n=1, cutoff=0.5)
+    guess = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {what} {value!r}.{guess} Known: {', '.join(map(repr, names))}."
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -102,6 +102,6 @@ class PoseBackend(ABC):
             landmark_model: What made the landmarks; its ``kind`` is one of ``reads``.
 
         Returns:
-            ``[B, 6]`` float32 on the device of the input. Six NaN for a row that is not usable;
-            NaN in ``tx, ty, tz`` where translation is not known.
+            ``[B, 6]`` float32 on the device of the input: rotation vector and translation. Six NaN
+            for a row that is not usable; NaN in ``tx, ty, tz`` where translation is not known.
         """

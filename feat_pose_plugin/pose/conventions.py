@@ -1,9 +1,8 @@
 """Pose conventions by name: what the numbers of a pose mean, there and back.
 
-Everything inside this package is in ``img2pose``'s camera frame (OpenCV axes: x right, y down, z
-away from the camera; rotation vector in radians; translation in units of img2pose's reference
-face). A convention is declared once, as data, and :func:`from_img2pose` and :func:`to_img2pose`
-are all that reads them.
+Inside this package a rotation is a matrix or a rotation vector in OpenCV's camera axes (x right, y
+down, z away from the camera), active, from img2pose's zero of the head. A convention is declared
+once, as data, and :func:`from_rotvec_pose` and :func:`to_rotvec_pose` read and write it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from feat_pose_plugin.errors import ConventionError
-from feat_pose_plugin.pose.arguments import is_name
+from feat_pose_plugin.pose.arguments import match_name, unknown_name
 from feat_pose_plugin.pose.landmark_models import LandmarkKind
 from feat_pose_plugin.pose.rotations import (
     euler_xyz_to_matrix,
@@ -50,39 +49,35 @@ INTER_OCULAR_UNITS = 0.8600
 Representation = Literal["rotvec", "euler_xyz", "euler_zyx", "quaternion", "matrix"]
 TranslationUnit = Literal["img2pose", "mm", "cm", "px"]
 
-# Of each representation, how it is made of a rotation vector, and the rotation vector of it.
-# The inverse of Rx(a) Ry(b) Rz(c) is Rz(-c) Ry(-b) Rx(-a), hence euler_zyx.
+# Of each representation, how it is made of a matrix, and the matrix of it. The inverse of
+# Rz(c) Ry(b) Rx(a) is Rx(-a) Ry(-b) Rz(-c).
 _REPRESENTATIONS: Mapping[
     Representation, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 ] = MappingProxyType(
     {
-        "rotvec": (lambda rotvec: rotvec, lambda rotvec: rotvec),
-        "euler_xyz": (
-            lambda rotvec: matrix_to_euler_xyz(rotvec_to_matrix(rotvec)),
-            lambda angles: matrix_to_rotvec(euler_xyz_to_matrix(angles)),
-        ),
+        "rotvec": (matrix_to_rotvec, rotvec_to_matrix),
+        "euler_xyz": (matrix_to_euler_xyz, euler_xyz_to_matrix),
         "euler_zyx": (
-            lambda rotvec: -matrix_to_euler_xyz(rotvec_to_matrix(-rotvec)),
-            lambda angles: -matrix_to_rotvec(euler_xyz_to_matrix(-angles)),
+            lambda matrix: -matrix_to_euler_xyz(matrix.mT),
+            lambda angles: euler_xyz_to_matrix(-angles).mT,
         ),
         "quaternion": (
-            lambda rotvec: matrix_to_quaternion(rotvec_to_matrix(rotvec)),
-            quaternion_to_rotvec,
+            matrix_to_quaternion,
+            lambda quaternion: rotvec_to_matrix(quaternion_to_rotvec(quaternion)),
         ),
         "matrix": (
-            lambda rotvec: rotvec_to_matrix(rotvec).flatten(-2),
-            lambda rows: matrix_to_rotvec(rows.reshape(*rows.shape[:-1], 3, 3)),
+            lambda matrix: matrix.flatten(-2),
+            lambda rows: rows.reshape(*rows.shape[:-1], 3, 3),
         ),
     }
 )
-_UNIT_MM = {"mm": 1.0, "cm": 10.0, "px": math.nan}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Convention:
     """What the numbers of a pose mean.
 
-    A head at rotation ``R`` in img2pose's camera axes has, here, the rotation ``F R C F`` with
+    A head at rotation ``R`` in camera axes has, here, the rotation ``F R C F`` with
     ``F = diag(axes)`` and ``C`` = :attr:`zero_turn`.
 
     Attributes:
@@ -93,8 +88,8 @@ class Convention:
         parts: The columns that hold the parts of the rotation, in the order of the representation
             (about x, y, z; or w, x, y, z), and the sign of each.
         degrees: Whether its angles are degrees; radians otherwise.
-        axes: Signs of img2pose's x, y, z (right, down, away from the camera): ``(1, -1, -1)`` is
-            x right, y up, z towards the camera.
+        axes: Signs of the camera's x, y, z (right, down, away from it): ``(1, -1, -1)`` is x
+            right, y up, z towards the camera.
         zero: Whose zero of the head the rotation is from.
         translation_unit: Of X, Y, Z: ``img2pose`` (of its reference face), ``mm``, ``cm``, or
             ``px`` (of a mesh in the picture, which says nothing of the place in space).
@@ -131,59 +126,71 @@ class Convention:
         pitch = IMG2POSE_TO_300W_LP_PITCH if self.zero == "300w-lp" else 0.0
         return rotvec_to_matrix(torch.tensor([pitch, 0.0, 0.0], dtype=torch.float64).deg2rad())
 
-    def from_rotvec(self, rotvec: Tensor) -> Tensor:
-        """Rotation vectors in img2pose's camera axes, from the zero here, to columns.
+    def from_matrix(self, matrix: Tensor) -> Tensor:
+        """Rotations in camera axes, from the zero of the head here, to columns.
 
         Args:
-            rotvec: ``[..., 3]`` radians.
+            matrix: ``[..., 3, 3]``.
 
         Returns:
             ``[..., k]`` values of :attr:`rotation_columns`.
         """
         express, _ = _REPRESENTATIONS[self.representation]
-        parts = express(rotvec * rotvec.new_tensor(self.axes))
-        parts = parts * parts.new_tensor(list(self.parts.values()))
-        if self.degrees:
-            parts = parts.rad2deg()
-        order = list(self.parts)
-        return parts[..., [order.index(name) for name in self.rotation_columns]]
+        return self.from_parts(express(self._turn_axes(matrix)))
 
-    def to_rotvec(self, values: Tensor) -> Tensor:
-        """Columns to rotation vectors in img2pose's camera axes, from the zero here.
+    def to_matrix(self, values: Tensor) -> Tensor:
+        """Columns to rotations in camera axes, from the zero of the head here.
 
         Args:
             values: ``[..., k]`` values of :attr:`rotation_columns`.
 
         Returns:
-            ``[..., 3]`` radians.
+            ``[..., 3, 3]``.
         """
         _, read = _REPRESENTATIONS[self.representation]
+        return self._turn_axes(read(self.to_parts(values)))
+
+    def from_parts(self, parts: Tensor) -> Tensor:
+        """``[..., k]`` parts of the representation, radians, to columns: signs, unit, order."""
+        values = parts * parts.new_tensor(list(self.parts.values()))
+        if self.degrees:
+            values = values.rad2deg()
+        order = list(self.parts)
+        return values[..., [order.index(name) for name in self.rotation_columns]]
+
+    def to_parts(self, values: Tensor) -> Tensor:
+        """``[..., k]`` columns to parts of the representation, radians."""
         parts = values[..., [self.rotation_columns.index(name) for name in self.parts]]
         if self.degrees:
             parts = parts.deg2rad()
-        rotvec = read(parts * parts.new_tensor(list(self.parts.values())))
-        return rotvec * rotvec.new_tensor(self.axes)
+        return parts * parts.new_tensor(list(self.parts.values()))
+
+    def _turn_axes(self, matrix: Tensor) -> Tensor:
+        axes = matrix.new_tensor(self.axes)
+        return matrix * (axes[:, None] * axes)
 
 
 def _by_name(*conventions: Convention) -> Mapping[str, Convention]:
     named = {convention.name: convention for convention in conventions}
-    return MappingProxyType({**named, "feat-0.7": named["img2pose"]})
+    return MappingProxyType(
+        {**named, "feat-0.7": named["img2pose"], "degrees": named["feat-degrees"]}
+    )
 
 
 _RIGHT_UP_TO_CAMERA = (1, -1, -1)
 _ROWS = dict.fromkeys([f"r_{row}{column}" for row in range(3) for column in range(3)], 1)
 
+_FEAT = {"Pitch": -1, "Yaw": 1, "Roll": -1}
+
 CONVENTIONS = _by_name(
     # py-feat >= 2.0, feat/detector.py.
-    Convention(
-        name="feat",
-        representation="rotvec",
-        parts={"Pitch": -1, "Yaw": 1, "Roll": -1},
-    ),
-    # "Roll" is the turn about the vertical axis: historical, and kept under this name only.
+    Convention(name="feat", representation="euler_zyx", parts=_FEAT),
+    Convention(name="feat-degrees", representation="euler_zyx", parts=_FEAT, degrees=True),
+    # py-feat's rotvec_to_euler_angles of img2pose's rotation vector. "Roll" is the turn about the
+    # vertical axis: historical, and kept under this name only.
     Convention(
         name="img2pose",
-        representation="rotvec",
+        representation="euler_zyx",
         parts={"Pitch": 1, "Roll": 1, "Yaw": 1},
     ),
     # R' = Rx Ry Rz with yaw = asin(-R'[0, 2]), pitch = atan2(R'[1, 2], R'[2, 2]) and
@@ -237,6 +244,7 @@ CONVENTIONS = _by_name(
         axes=_RIGHT_UP_TO_CAMERA,
         translation_unit="cm",
     ),
+    Convention(name="rotvec", representation="rotvec", parts={"r_x": 1, "r_y": 1, "r_z": 1}),
     Convention(
         name="quaternion",
         representation="quaternion",
@@ -244,82 +252,84 @@ CONVENTIONS = _by_name(
     ),
     Convention(name="matrix", representation="matrix", parts=_ROWS),
 )
-"""Every convention by name; ``feat-0.7`` is another name of ``img2pose``."""
+"""Every convention by name; ``feat-0.7`` is ``img2pose``, and ``degrees`` is ``feat-degrees``."""
 
 
 def find_convention(name: str) -> Convention:
-    """The convention of a name.
+    """The convention of a name, whatever its case.
 
     Raises:
         ConventionError: The name is unknown.
     """
-    if not is_name(name, tuple(CONVENTIONS)):
-        known = ", ".join(repr(known) for known in CONVENTIONS)
-        raise ConventionError(f"unknown convention {name!r}. Known conventions: {known}.")
-    return CONVENTIONS[name]
+    known = match_name(name, CONVENTIONS)
+    if known is None:
+        raise ConventionError(unknown_name("convention", name, CONVENTIONS))
+    return CONVENTIONS[known]
 
 
-def from_img2pose(pose: Tensor, convention: str, *, inter_ocular_mm: float | None = None) -> Tensor:
+def from_rotvec_pose(pose: Tensor, convention: str) -> Tensor:
     """Express pose in a named convention.
 
     Args:
-        pose: ``[..., 6]`` ``rx, ry, rz`` (radians), ``tx, ty, tz`` in img2pose's camera frame and
-            units.
+        pose: ``[..., 6]`` rotation vector (radians) and translation in camera axes, or
+            ``[..., 3]``, the rotation alone.
         convention: A name in :data:`CONVENTIONS`.
-        inter_ocular_mm: The distance of the outer eye corners in millimetres, which says how long
-            a unit is.
 
     Returns:
-        ``[..., k + 3]`` values of the convention's :attr:`~Convention.columns`; six where it has
-        angles. NaN stays NaN. X, Y, Z are NaN where they are in another unit of which nothing
-        says how long it is.
+        ``[..., k + 3]`` values of the convention's :attr:`~Convention.columns`, six where it has
+        angles; or ``[..., k]``. X, Y, Z keep their unit, see :func:`unit_ratio`. NaN stays NaN.
 
     Raises:
         ConventionError: The name is unknown.
     """
     there = find_convention(convention)
-    rotvec, translation = pose[..., :3], pose[..., 3:]
+    matrix, translation = rotvec_to_matrix(pose[..., :3]), pose[..., 3:]
     if there.zero != "img2pose":
-        rotvec = matrix_to_rotvec(rotvec_to_matrix(rotvec) @ there.zero_turn.to(pose))
-    length = unit_length(there.translation_unit, inter_ocular_mm)
-    translation = translation * translation.new_tensor(there.axes) / length
-    return torch.cat([there.from_rotvec(rotvec), translation], dim=-1)
+        matrix = matrix @ there.zero_turn.to(pose)
+    axes = pose.new_tensor(there.axes[: translation.shape[-1]])
+    return torch.cat([there.from_matrix(matrix), translation * axes], dim=-1)
 
 
-def to_img2pose(values: Tensor, convention: str, *, inter_ocular_mm: float | None = None) -> Tensor:
-    """Read pose in a named convention: the inverse of :func:`from_img2pose`.
+def to_rotvec_pose(values: Tensor, convention: str) -> Tensor:
+    """Read pose in a named convention: the inverse of :func:`from_rotvec_pose`.
 
     Args:
-        values: ``[..., k + 3]`` values of the convention's :attr:`~Convention.columns`.
+        values: ``[..., k + 3]`` values of the convention's :attr:`~Convention.columns`, or
+            ``[..., k]``, the rotation alone.
         convention: A name in :data:`CONVENTIONS`.
-        inter_ocular_mm: See :func:`from_img2pose`.
 
     Returns:
-        ``[..., 6]`` ``rx, ry, rz`` (radians), ``tx, ty, tz`` in img2pose's camera frame and units.
+        ``[..., 6]`` rotation vector (radians, of length at most pi) and translation in camera
+        axes, X, Y, Z in the unit they had; or ``[..., 3]``.
 
     Raises:
         ConventionError: The name is unknown.
     """
     here = find_convention(convention)
-    rotvec, translation = here.to_rotvec(values[..., :-3]), values[..., -3:]
+    width = len(here.rotation_columns)
+    matrix, translation = here.to_matrix(values[..., :width]), values[..., width:]
     if here.zero != "img2pose":
-        rotvec = matrix_to_rotvec(rotvec_to_matrix(rotvec) @ here.zero_turn.mT.to(values))
-    length = unit_length(here.translation_unit, inter_ocular_mm)
-    return torch.cat([rotvec, translation * translation.new_tensor(here.axes) * length], dim=-1)
+        matrix = matrix @ here.zero_turn.mT.to(values)
+    axes = values.new_tensor(here.axes[: translation.shape[-1]])
+    return torch.cat([matrix_to_rotvec(matrix), translation * axes], dim=-1)
 
 
-def unit_length(unit: TranslationUnit, inter_ocular_mm: float | None) -> float:
-    """How long a unit of X, Y, Z is, in units of img2pose's reference face.
+def unit_ratio(
+    source: TranslationUnit, target: TranslationUnit, inter_ocular_mm: float | None
+) -> float:
+    """What X, Y, Z are multiplied by to have them in another unit.
 
     Args:
-        unit: Which unit.
-        inter_ocular_mm: The distance of the outer eye corners in millimetres, if known.
+        source: Their unit.
+        target: The unit they shall have.
+        inter_ocular_mm: The distance of the outer eye corners in millimetres, if known: it says
+            how long a unit of img2pose's reference face is.
 
     Returns:
-        The length; NaN where nothing says how long it is.
+        The ratio; NaN where nothing says how long one of the two is.
     """
-    if unit == "img2pose":
+    if source == target:
         return 1.0
-    if inter_ocular_mm is None:
-        return math.nan
-    return _UNIT_MM[unit] * INTER_OCULAR_UNITS / inter_ocular_mm
+    face = math.nan if inter_ocular_mm is None else inter_ocular_mm / INTER_OCULAR_UNITS
+    length_mm = {"img2pose": face, "mm": 1.0, "cm": 10.0, "px": math.nan}
+    return length_mm[source] / length_mm[target]

@@ -18,9 +18,9 @@ from feat_pose_plugin.pose.conventions import (
     Convention,
     TranslationUnit,
     find_convention,
-    from_img2pose,
-    to_img2pose,
-    unit_length,
+    from_rotvec_pose,
+    to_rotvec_pose,
+    unit_ratio,
 )
 from feat_pose_plugin.pose.rotations import is_rotation
 from feat_pose_plugin.pose.tag import PoseTag, check_tag, read_tag, write_tag
@@ -177,21 +177,20 @@ def _convert(
     inter_ocular_mm: float | None,
 ) -> Tensor:
     """Columns of one convention, their X, Y, Z in some unit, to those of another, in its own."""
-    if here is there and unit == there.translation_unit:
+    ratio = unit_ratio(unit, there.translation_unit, inter_ocular_mm)
+    if here is there and ratio == 1:
         return values
     width = len(here.rotation_columns)
     rotation, translation = _normalise(values[..., :width], here), values[..., width:]
-    rotation_only = translation.shape[-1] == 0
-    if rotation_only:
-        translation = torch.full_like(rotation[..., :3], torch.nan)
-    if "img2pose" not in (unit, there.translation_unit):
-        inter_ocular_mm = 1.0  # whatever it is, it cancels
-    length = unit_length(unit, inter_ocular_mm)
-    own_length = unit_length(here.translation_unit, inter_ocular_mm)
-    values = torch.cat([rotation, translation * (length / own_length)], dim=-1)
-    pose = to_img2pose(values, here.name, inter_ocular_mm=inter_ocular_mm)
-    converted = from_img2pose(pose, there.name, inter_ocular_mm=inter_ocular_mm)
-    return converted[..., :-3] if rotation_only else converted
+    translation = translation * ratio
+    if _kind_of(here) == _kind_of(there):  # only names, signs and unit differ
+        return torch.cat([there.from_parts(here.to_parts(rotation)), translation], dim=-1)
+    pose = to_rotvec_pose(torch.cat([rotation, translation], dim=-1), here.name)
+    return from_rotvec_pose(pose, there.name)
+
+
+def _kind_of(convention: Convention) -> tuple[object, ...]:
+    return convention.representation, convention.axes, convention.zero
 
 
 def _normalise(rotation: Tensor, here: Convention) -> Tensor:

@@ -19,8 +19,8 @@ from feat_pose_plugin.pose.columns import may_hold_numbers, numbers_in
 from feat_pose_plugin.pose.conventions import (
     FEAT_FACEPOSE_COLUMNS_6D,
     find_convention,
-    from_img2pose,
-    unit_length,
+    from_rotvec_pose,
+    unit_ratio,
 )
 from feat_pose_plugin.pose.landmark_models import LandmarkModel, find_landmark_model, is_auto
 from feat_pose_plugin.pose.landmarks import Landmarks, read_landmarks
@@ -72,8 +72,8 @@ def estimate_pose(
         frame_size: Height and width of the video frame in pixels: one pair, or ``[B, 2]`` with NaN
             where not known. By default the columns ``FrameHeight`` and ``FrameWidth`` of a table.
         convention: What the columns mean: ``"feat"`` (radians; +pitch up, +yaw to the subject's
-            right, +roll towards the subject's right shoulder), ``"img2pose"``, ``"300w-lp"``,
-            ``"openface"``.
+            right, +roll towards the subject's right shoulder), ``"degrees"`` (the same in
+            degrees), ``"img2pose"``, ``"300w-lp"``, ``"openface"``.
         rotation_frame: ``"line_of_sight"``, the head as seen from the camera, wherever it is in the
             picture; or ``"camera"``, in the axes of the camera, which needs the frame size.
         translation: Where X, Y, Z come from: ``"geometric"``, from rotation, landmarks and frame
@@ -152,8 +152,8 @@ class PoseEstimator:
         _ = self.profile  # found here, because other processes do not know what was registered
         if not find_convention(self.convention).has_angles:
             raise ConventionError(
-                f"convention {self.convention!r} does not fit into six columns. Estimate in "
-                "'img2pose' and pass the table to convert_pose."
+                f"convention {self.convention!r} does not fit into six columns. Estimate in 'feat' "
+                "and pass the table to convert_pose."
             )
         _require_choice("rotation_frame", self.rotation_frame, get_args(RotationFrame))
         if self.translation is not None:
@@ -216,12 +216,13 @@ class PoseEstimator:
         sizes = sizes.to(read.points.device)
         seen = self._estimate(read, sizes)
         pose = self._place(seen, read, sizes)
-        values = from_img2pose(pose, self.convention, inter_ocular_mm=self.inter_ocular_mm)
-        tag = PoseTag(self.convention, self.rotation_frame)
-        unit = find_convention(self.convention).translation_unit
+        values = from_rotvec_pose(pose, self.convention)
+        convention = find_convention(self.convention)
+        tag, unit = PoseTag(convention.name, self.rotation_frame), convention.translation_unit
         if self.inter_ocular_mm is not None and unit == "img2pose":
-            values[:, 3:] /= unit_length("mm", self.inter_ocular_mm)
-            tag = replace(tag, translation_unit="mm")
+            unit = "mm"
+            tag = replace(tag, translation_unit=unit)
+        values[:, 3:] *= unit_ratio("img2pose", unit, self.inter_ocular_mm)
         block = pd.DataFrame(
             values.cpu().numpy(),
             columns=_pose_columns().view(),

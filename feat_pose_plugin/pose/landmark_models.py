@@ -7,10 +7,10 @@ for the pose. The profiles ``2d`` and ``3d`` are for every detector that has non
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Literal
 
 from feat_pose_plugin.errors import LandmarkError
+from feat_pose_plugin.pose.arguments import match_name, unknown_name
 
 LandmarkKind = Literal["2d", "3d", "mesh"]
 """``2d``: points 0-16 lie on the contour of the face in the picture. ``3d``: they are projected
@@ -82,15 +82,13 @@ def find_landmark_model(name: str | LandmarkModel) -> LandmarkModel:
     """
     if isinstance(name, LandmarkModel):
         return name
-    asked = name.casefold() if isinstance(name, str) else ""
-    if asked in _PROFILES:
-        return _PROFILES[asked]
-    near = get_close_matches(asked, _PROFILES, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise LandmarkError(
-        f"unknown landmark_model {name!r}.{hint} Known: 'auto', "
-        f"{', '.join(map(repr, _PROFILES))}. Add your own with register_landmark_model."
-    )
+    known = match_name(name, _PROFILES)
+    if known is None:
+        raise LandmarkError(
+            f"{unknown_name('landmark_model', name, ['auto', *_PROFILES])} Add your own with "
+            "register_landmark_model."
+        )
+    return _PROFILES[known]
 
 
 def register_landmark_model(profile: LandmarkModel) -> None:

@@ -85,7 +85,7 @@ def get_pose_backend(name: str, /, **options: object) -> PoseBackend:
     """Make the backend with a name.
 
     Args:
-        name: A name of :func:`available_pose_backends`.
+        name: A name of :func:`available_pose_backends`, whatever its case.
         **options: Passed to the backend.
 
     Returns:
@@ -98,14 +98,17 @@ def get_pose_backend(name: str, /, **options: object) -> PoseBackend:
             at all, or it is no :class:`~feat_pose_plugin.pose.backend.PoseBackend`.
         WeightsError: Its weights cannot be had or are not sound.
     """
+    from feat_pose_plugin.pose.arguments import match_name, unknown_name
     from feat_pose_plugin.pose.backend import PoseBackend
 
     known = available_pose_backends()
-    if not isinstance(name, str) or name not in known:
+    found = match_name(name, known)
+    if found is None:
         raise UnknownBackendError(
-            f"unknown pose_model {name!r}. Known: {', '.join(map(repr, known))}. Add your own "
-            f"with register_pose_backend or the entry-point group {ENTRY_POINT_GROUP!r}."
+            f"{unknown_name('pose_model', name, known)} Add your own with register_pose_backend "
+            f"or the entry-point group {ENTRY_POINT_GROUP!r}."
         )
+    name = found
     if name in _claims:
         raise DuplicateBackendError(
             f"pose backend {name!r} is claimed by {' and '.join(map(repr, _claims[name]))}. "

@@ -12,7 +12,7 @@ from torch import Tensor
 from feat_pose_plugin.errors import FrameSizeError, PictureError
 from feat_pose_plugin.pose.camera import cameras, line_of_sight
 from feat_pose_plugin.pose.columns import find_column, to_doubles
-from feat_pose_plugin.pose.conventions import INTER_OCULAR_UNITS, to_img2pose
+from feat_pose_plugin.pose.conventions import INTER_OCULAR_UNITS, to_rotvec_pose
 from feat_pose_plugin.pose.estimate import frame_sizes_of
 from feat_pose_plugin.pose.landmarks import read_landmarks
 from feat_pose_plugin.pose.reference_face import load_reference_face, load_rigid_face
@@ -57,7 +57,7 @@ def find_heads(table: pd.DataFrame, size: tuple[int, int], convention: str | Non
     _require_size(plain, size)
     tag = read_tag(pose.attrs)
     camera = cameras(torch.tensor([size], dtype=torch.float32))
-    values = to_img2pose(torch.from_numpy(pose.to_numpy(np.float32)), "feat")
+    values = to_rotvec_pose(torch.from_numpy(pose.to_numpy(np.float32)), "feat")
     if tag is not None and tag.translation_unit != "img2pose":
         values[:, 3:] = torch.nan
     rotation = rotvec_to_matrix(values[:, :3])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def start_card(output: Path, settings: DataclassInstance, seed: int) -> dict[str, object]:
-    """Name, convention, settings, seed and versions of a run.
+    """Name, settings, seed and versions of a run.
 
     Args:
         output: The checkpoint that the run will write.
@@ -24,11 +24,11 @@ def start_card(output: Path, settings: DataclassInstance, seed: int) -> dict[str
         seed: Everything random follows from it.
 
     Returns:
-        Fields of the JSON file beside the checkpoint; the caller adds its data and figures.
+        Fields of the JSON file beside the checkpoint; the caller adds what its network answers in,
+        its data and figures.
     """
     return {
         "name": output.stem,
-        "convention": "img2pose",
         "training": asdict(settings),
         "seed": seed,
         "versions": {

@@ -32,7 +32,8 @@ from tqdm import tqdm
 from feat_pose_plugin.errors import ConventionError, LandmarkError, TableError, TrainingError
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
 from feat_pose_plugin.mlp.model import FEATURES, OUTPUTS, PoseMLP, normalise
-from feat_pose_plugin.pose.conventions import FEAT_FACEPOSE_COLUMNS_6D, to_img2pose
+from feat_pose_plugin.pose.conventions import FEAT_FACEPOSE_COLUMNS_6D, find_convention
+from feat_pose_plugin.pose.convert import convert_pose
 from feat_pose_plugin.pose.landmarks import LANDMARKS, MIRROR_68, read_landmarks, usable_rows
 from feat_pose_plugin.pose.tag import check_tag, read_tag
 from feat_pose_plugin.tables.selection import keep_rows
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-# A row of the file: 68 x, 68 y (normalised), rx, ry, rz, tx, ty, tz (radians, units). The mirror
-# image of a face is the same row in another order, with some signs changed.
+# A row of the file: 68 x, 68 y (normalised), the angles about x, y, z (radians), X, Y, Z (units).
+# The mirror image of a face is the same row in another order, with some signs changed.
 _ROW = FEATURES + OUTPUTS
 _ROW_BYTES = 4 * _ROW
 _MIRROR_ORDER = [
@@ -166,7 +167,7 @@ def train_distill(
         output: The ``.safetensors`` file to write; the model card goes beside it.
         settings: Network, filters and schedule; py-feat's for v2 if None. See :data:`RECIPES`.
         convention: What the pose columns mean, ``"feat"`` or ``"img2pose"``. The network learns
-            ``rx, ry, rz, tx, ty, tz`` of ``img2pose`` either way.
+            the Euler angles and X, Y, Z of ``img2pose`` either way, as py-feat's own network does.
         seed: Everything random follows from it; the same clips then give the same file.
         progress: Whether to show progress bars and print the errors of each epoch.
 
@@ -181,7 +182,7 @@ def train_distill(
         ConventionError: The convention is another, or a table says that its poses are in another.
     """
     settings = settings or Distillation()
-    if convention not in _TEACHERS:
+    if find_convention(convention).name not in _TEACHERS:
         known = " or ".join(repr(known) for known in _TEACHERS)
         raise ConventionError(f"a teacher's pose must be in {known}, got {convention!r}.")
     try:
@@ -280,7 +281,7 @@ def _select_rows(
             f"{clip}: {error}. {', '.join(wanted)} must hold numbers, or nothing."
         ) from error
     values = torch.from_numpy(numbers)
-    pose, score = to_img2pose(values[:, :OUTPUTS], convention), values[:, -1]
+    pose, score = convert_pose(values[:, :OUTPUTS], convention, "img2pose"), values[:, -1]
     reasons = {
         "landmarks_not_usable": ~usable_rows(points),
         "pose_missing": ~pose.isfinite().all(dim=1),

@@ -21,11 +21,11 @@ from feat_pose_plugin.testing import project_face
 
 @pytest.fixture
 def known_table(tmp_path: Path) -> Path:
-    """Projections of known turns, as a table with the pose in convention img2pose."""
+    """Projections of known turns, as a table with the pose in convention rotvec."""
     rotvec = 0.4 * torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
     points = project_face(rotvec)
     table = pd.DataFrame(points.mT.flatten(1).numpy(), columns=landmark_columns())
-    table[["rx", "ry", "rz"]] = rotvec.numpy()
+    table[["r_x", "r_y", "r_z"]] = rotvec.numpy()
     path = tmp_path / "known.csv"
     table.to_csv(path, index=False)
     return path
@@ -94,7 +94,7 @@ def test_train_synth_refuses(arguments, status, parts, shared_data: Path, tmp_pa
 def test_evaluate_prints_and_writes(known_table: Path, tmp_path: Path) -> None:
     figures, picture = tmp_path / "figures.json", tmp_path / "picture.png"
     result = feat_pose(
-        *("evaluate", known_table, "--convention", "img2pose", "--landmark-model", "3d"),
+        *("evaluate", known_table, "--convention", "rotvec", "--landmark-model", "3d"),
         *("--json", figures, "--picture", picture),
     )
     assert result.exit_code == 0, result.output
@@ -104,9 +104,7 @@ def test_evaluate_prints_and_writes(known_table: Path, tmp_path: Path) -> None:
 
 
 def test_calibrate_finds_a_turn_that_was_put_in(known_table: Path) -> None:
-    result = feat_pose(
-        "calibrate", known_table, "--convention", "img2pose", "--landmark-model", "3d"
-    )
+    result = feat_pose("calibrate", known_table, "--convention", "rotvec", "--landmark-model", "3d")
     assert result.exit_code == 0, result.output
     assert "R_reference = R_estimated @ C" in result.stdout
     assert "Pitch alone" in result.stdout

@@ -39,7 +39,7 @@ from feat_pose_plugin.evaluation import (
 )
 from feat_pose_plugin.pose import conventions
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend, Provenance
-from feat_pose_plugin.pose.conventions import from_img2pose
+from feat_pose_plugin.pose.conventions import from_rotvec_pose
 from feat_pose_plugin.pose.landmark_models import LandmarkKind, LandmarkModel
 from feat_pose_plugin.pose.landmarks import landmark_columns, read_landmarks
 from feat_pose_plugin.testing import FACE_68
@@ -173,11 +173,11 @@ def test_errors_are_split_by_yaw_of_the_reference() -> None:
     size = np.array([1, 1, 4, 3, 5, 7, 8, 9, 100.0])
     known = Rotation.from_rotvec(np.deg2rad(np.outer(yaw, [0, 1, 0])))
     said = Rotation.from_rotvec(np.deg2rad(np.outer(yaw + size, [0, 1, 0])))
-    result = run(Told(said), reference_of(known))
+    result = run(Told(said), reference_of(known, "rotvec"))
     expected = {"0-30": (3, 2), "30-60": (2, 4), "60-90": (3, 8), "all": (9, size.mean())}
     for name, (count, error) in expected.items():
         assert figure(result, "faces", yaw=name) == count
-        assert figure(result, "ry", yaw=name) == pytest.approx(error, abs=EXACT)
+        assert figure(result, "r_y", yaw=name) == pytest.approx(error, abs=EXACT)
 
 
 def test_faces_left_out_are_counted_once_each() -> None:
@@ -505,9 +505,8 @@ def write_table(path: Path, convention: str, pose: np.ndarray, **changes: object
     """A table of faces with pose columns in a convention; None drops a column."""
     columns = faces(len(pose)).transpose(0, 2, 1).reshape(-1, 136)
     table = pd.DataFrame(columns, columns=landmark_columns())
-    table[["Pitch", "Roll", "Yaw"]] = from_img2pose(
-        torch.from_numpy(np.concatenate([pose, 0 * pose], axis=1)), convention
-    )[:, :3].numpy()
+    names = conventions.find_convention(convention).rotation_columns
+    table[names] = from_rotvec_pose(torch.from_numpy(pose), convention).numpy()
     table = table.assign(**changes)
     table = table.drop(columns=[name for name, value in changes.items() if value is None])
     if path.suffix == ".csv":
@@ -530,7 +529,7 @@ def test_npz_rotations_are_turned_into_the_cameras_axes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-@pytest.mark.parametrize("convention", ["feat", "img2pose", "300w-lp"])
+@pytest.mark.parametrize("convention", ["feat", "img2pose", "300w-lp", "rotvec"])
 def test_a_table_is_read_in_its_convention(
     tmp_path: Path, convention: str, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -550,16 +549,6 @@ def test_a_turn_that_a_person_can_read(tmp_path: Path) -> None:
         reference = read_reference(path, convention=convention)
         np.testing.assert_allclose(reference.angles_deg[:, 1], 20, atol=0.2)
         assert reference.rotation[0, 0, 2] > 0
-
-
-def test_rotation_vector_columns_are_preferred_in_convention_img2pose(tmp_path: Path) -> None:
-    pose = some_rotations(4).as_rotvec()
-    path = write_table(
-        tmp_path / "known.csv", "img2pose", 0 * pose, rx=pose[:, 0], ry=pose[:, 1], rz=pose[:, 2]
-    )
-    reference = read_reference(path, convention="img2pose")
-    expected = Rotation.from_rotvec(pose).as_matrix()
-    np.testing.assert_allclose(reference.rotation, expected, atol=1e-9)
 
 
 def test_a_table_may_have_gaps_spaces_and_frame_sizes(tmp_path: Path) -> None:

@@ -238,7 +238,11 @@ TURNS_DEG = np.array(
 
 def rotvec_deg(fex: pd.DataFrame) -> np.ndarray:
     """``[n, 3]`` rx, ry, rz of py-feat's columns, by the definition of their signs."""
-    return np.degrees(np.stack([-fex["Pitch"], fex["Yaw"], -fex["Roll"]], axis=1))
+    angles = pd.DataFrame(fex)[["Roll", "Yaw", "Pitch"]].to_numpy(np.float64) * [-1, 1, -1]
+    turns = np.full((len(fex), 3), np.nan)
+    known = np.isfinite(angles).all(axis=1)
+    turns[known] = Rotation.from_euler("ZYX", angles[known]).as_rotvec(degrees=True)
+    return turns
 
 
 def blank(frames: int, size: tuple[int, int]) -> torch.Tensor:

@@ -32,7 +32,7 @@ from feat_pose_plugin.mlp.pose_mlp import BUNDLED, MLPBackend
 from feat_pose_plugin.mlp.weights import load_checkpoint
 from feat_pose_plugin.pose.conventions import Convention, find_convention
 from feat_pose_plugin.pose.convert import convert_pose
-from feat_pose_plugin.pose.rotations import geodesic_angle, rotvec_to_matrix
+from feat_pose_plugin.pose.rotations import geodesic_angle
 from feat_pose_plugin.testing import project_face
 
 SAME = 1e-5
@@ -94,7 +94,12 @@ def test_the_graph_says_what_the_network_says(exported, count):
     landmarks = faces(count)
     found = run(path, landmarks)
     assert found.shape == (count, 3)
-    np.testing.assert_allclose(found, expected(landmarks), rtol=0, atol=SAME)
+    # As rotations: near gimbal lock rounding moves two angles against each other.
+    ours, theirs = (
+        convert_pose(torch.tensor(np.array(angles)).double(), "feat", "matrix")
+        for angles in (found, expected(landmarks))
+    )
+    assert (geodesic_angle(ours, theirs) <= 2 * SAME).all()
 
 
 def test_a_row_without_a_face_is_nan_and_its_neighbours_are_not(exported):
@@ -173,8 +178,8 @@ def check_rotation(found: np.ndarray, there: Convention) -> None:
     rotation = torch.from_numpy(found).double()
     if there.representation == "matrix":
         rotation = rotation.reshape(-1, 3, 3)
-    back = convert_pose(rotation, there.name, "img2pose")
-    assert geodesic_angle(rotvec_to_matrix(back), rotvec_to_matrix(turned)).max() <= 2 * SAME
+    back = convert_pose(rotation, there.name, "matrix")
+    assert geodesic_angle(back, convert_pose(turned, "img2pose", "matrix")).max() <= 2 * SAME
     near = convert_pose(turned, "img2pose", there.name).reshape(found.shape).numpy()
     steady = (turned.norm(dim=1) < 1).numpy()  # far from any gimbal lock
     tolerance = np.rad2deg(SAME) if there.degrees else SAME

@@ -17,7 +17,7 @@ from matplotlib.patches import Circle, Polygon, Rectangle
 from matplotlib.transforms import Affine2D
 
 from feat_pose_plugin.pose.camera import cameras, line_of_sight
-from feat_pose_plugin.pose.conventions import from_img2pose
+from feat_pose_plugin.pose.conventions import from_rotvec_pose
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec
 
 PICTURE = Path(__file__).parents[2] / "docs" / "rotation-frames.png"
@@ -84,7 +84,7 @@ def draw_head(axes: Axes, x: float, yaw_deg: int) -> None:
 
 def _yaw_deg(rotation: torch.Tensor) -> int:
     pose = torch.nn.functional.pad(matrix_to_rotvec(rotation), (0, 3))
-    return round(math.degrees(from_img2pose(pose, "feat")[0, 2].item()))
+    return round(math.degrees(from_rotvec_pose(pose, "feat")[0, 2].item()))
 
 
 if __name__ == "__main__":

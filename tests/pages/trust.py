@@ -12,6 +12,7 @@ import torch
 from sqpnp import solve_pnp
 from torch import Tensor
 
+from feat_pose_plugin import convert_pose
 from feat_pose_plugin.mlp.weights import feat_folder
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
 from feat_pose_plugin.pose.camera import cameras, line_of_sight
@@ -115,10 +116,9 @@ def seen_over_the_frame(face: Tensor, rotation: Tensor, camera: Tensor) -> Tenso
 
 
 def _rotvec(backend: PoseBackend, points: Tensor, frame: str) -> Tensor:
-    estimate = PoseEstimator(
-        backend=backend, landmark_model="3d", convention="img2pose", rotation_frame=frame
-    )
-    return torch.tensor(estimate(points, frame_size=WIDE_FRAME).iloc[:, :3].to_numpy())
+    estimate = PoseEstimator(backend=backend, landmark_model="3d", rotation_frame=frame)
+    angles = estimate(points, frame_size=WIDE_FRAME).iloc[:, :3].to_numpy()
+    return convert_pose(torch.tensor(angles), "feat", "rotvec")
 
 
 # Trust

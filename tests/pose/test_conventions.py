@@ -9,19 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D
+from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, convert_pose
 from feat_pose_plugin.errors import ConventionError
 from feat_pose_plugin.pose.conventions import (
     CONVENTIONS,
     IMG2POSE_TO_300W_LP_PITCH,
     INTER_OCULAR_UNITS,
     find_convention,
-    from_img2pose,
-    to_img2pose,
+    from_rotvec_pose,
+    to_rotvec_pose,
+    unit_ratio,
 )
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec
 from feat_pose_plugin.testing import project_face
 
+ANGLES = FEAT_FACEPOSE_COLUMNS_6D[:3]
 FLIP = np.diag([1.0, -1.0, -1.0])
 RIGHT_EAR, CHIN, LEFT_EAR, NOSE_BRIDGE, NOSE_TIP = 0, 8, 16, 27, 30
 
@@ -31,7 +33,7 @@ with_angles = sorted(name for name, convention in CONVENTIONS.items() if convent
 
 def columns(rotvec, convention: str) -> dict[str, float]:
     pose = torch.tensor([*rotvec, 1.0, 2.0, 3.0], dtype=torch.float64)
-    values = from_img2pose(pose, convention).tolist()
+    values = from_rotvec_pose(pose, convention).tolist()
     return dict(zip(find_convention(convention).columns, values, strict=True))
 
 
@@ -87,17 +89,30 @@ def test_the_three_turns_are_what_they_are_called():
     assert tilted[CHIN, 0] > tilted[NOSE_BRIDGE, 0]  # the chin to the subject's left
 
 
-def test_known_turns_in_feat():
-    assert said_of(UP_30, "feat") == {"Pitch": 0.524}
-    assert said_of(RIGHT_20, "feat") == {"Yaw": 0.349}
-    assert said_of(TILTED_RIGHT_10, "feat") == {"Roll": 0.175}
-
-
-@pytest.mark.parametrize("convention", ["img2pose", "feat-0.7"])
-def test_known_turns_in_img2pose(convention):
-    assert said_of(UP_30, convention) == {"Pitch": -0.524}
-    assert said_of(RIGHT_20, convention) == {"Roll": 0.349}
-    assert said_of(TILTED_RIGHT_10, convention) == {"Yaw": -0.175}
+@pytest.mark.parametrize(
+    ("convention", "up", "right", "tilted"),
+    [
+        ("feat", {"Pitch": 0.524}, {"Yaw": 0.349}, {"Roll": 0.175}),
+        ("feat-degrees", {"Pitch": 30}, {"Yaw": 20}, {"Roll": 10}),
+        ("degrees", {"Pitch": 30}, {"Yaw": 20}, {"Roll": 10}),
+        ("img2pose", {"Pitch": -0.524}, {"Roll": 0.349}, {"Yaw": -0.175}),
+        ("feat-0.7", {"Pitch": -0.524}, {"Roll": 0.349}, {"Yaw": -0.175}),
+        ("feat-0.6", {"Pitch": 30}, {"Yaw": 20}, {"Roll": -10}),
+        ("feat-mp", {"Pitch": -0.524}, {"Roll": -0.349}, {"Yaw": 0.175}),
+        ("openface", {"Pitch": -0.524}, {"Yaw": 0.349}, {"Roll": -0.175}),
+        ("rotvec", {"r_x": -0.524}, {"r_y": 0.349}, {"r_z": -0.175}),
+        (
+            "quaternion",
+            {"q_w": -0.034, "q_x": -0.259},
+            {"q_w": -0.015, "q_y": 0.174},
+            {"q_w": -0.004, "q_z": -0.087},
+        ),
+    ],
+)
+def test_known_turns(convention, up, right, tilted):
+    assert said_of(UP_30, convention) == up
+    assert said_of(RIGHT_20, convention) == right
+    assert said_of(TILTED_RIGHT_10, convention) == tilted
 
 
 def test_known_turns_in_300w_lp():
@@ -108,31 +123,6 @@ def test_known_turns_in_300w_lp():
     assert tilted["Roll"] == pytest.approx(-10, abs=0.1)
     assert max(abs(right.get(name, 0)) for name in ("Pitch", "Roll")) < 0.7
     assert max(abs(tilted.get(name, 0)) for name in ("Pitch", "Yaw")) < 0.7
-
-
-def test_known_turns_in_feat_0_6():
-    assert said_of(UP_30, "feat-0.6") == {"Pitch": 30}
-    assert said_of(RIGHT_20, "feat-0.6") == {"Yaw": 20}
-    assert said_of(TILTED_RIGHT_10, "feat-0.6") == {"Roll": -10}
-
-
-def test_known_turns_in_feat_mp():
-    assert said_of(UP_30, "feat-mp") == {"Pitch": -0.524}
-    assert said_of(RIGHT_20, "feat-mp") == {"Roll": -0.349}
-    assert said_of(TILTED_RIGHT_10, "feat-mp") == {"Yaw": 0.175}
-
-
-def test_known_turns_in_openface():
-    assert said_of(UP_30, "openface") == {"Pitch": -0.524}
-    assert said_of(RIGHT_20, "openface") == {"Yaw": 0.349}
-    assert said_of(TILTED_RIGHT_10, "openface") == {"Roll": -0.175}
-
-
-def test_known_turns_in_quaternion():
-    half_sine = np.sin(np.deg2rad(10)).round(3)  # of 20 degrees
-    assert said_of(RIGHT_20, "quaternion") == {"q_w": -0.015, "q_y": half_sine}
-    assert said_of(UP_30, "quaternion")["q_x"] < 0
-    assert said_of(TILTED_RIGHT_10, "quaternion")["q_z"] < 0
 
 
 @pytest.mark.parametrize(
@@ -156,16 +146,47 @@ def test_known_turns_in_matrices(convention, nose):
     np.testing.assert_allclose(top_of_head, (-0.174, -0.985, 0), atol=1e-3)  # towards its shoulder
 
 
-def test_img2pose_calls_the_rotation_vector_pitch_roll_yaw_as_it_is():
-    assert columns([0.1, 0.2, 0.3], "img2pose") == {
-        "Pitch": 0.1, "Roll": 0.2, "Yaw": 0.3, "X": 1, "Y": 2, "Z": 3,
-    }  # fmt: skip
+# A head that is turned by 30 degrees and raised by 20, as py-feat writes it: one turn after the
+# other, and not the components of one rotation vector, which is another turn, 5 degrees apart.
+TURNED = Rotation.from_euler("ZYX", [0, 30, -20], degrees=True)
 
 
-def test_feat_by_hand():
-    assert columns([0.1, 0.2, 0.3], "feat") == {
-        "Pitch": -0.1, "Roll": -0.3, "Yaw": 0.2, "X": 1, "Y": 2, "Z": 3,
-    }  # fmt: skip
+def test_a_turn_and_a_nod_are_euler_angles_and_no_rotation_vector():
+    assert columns(TURNED.as_rotvec(), "feat-degrees") == pytest.approx(
+        {"Pitch": 20, "Roll": 0, "Yaw": 30, "X": 1, "Y": 2, "Z": 3}, abs=1e-9
+    )
+    assert columns(TURNED.as_rotvec(), "img2pose") == pytest.approx(
+        {"Pitch": np.deg2rad(-20), "Roll": np.deg2rad(30), "Yaw": 0, "X": 1, "Y": 2, "Z": 3},
+        abs=1e-9,
+    )
+    vector = [columns(TURNED.as_rotvec(), "rotvec")[name] for name in ("r_x", "r_y", "r_z")]
+    assert vector == pytest.approx(TURNED.as_rotvec())
+    misread = Rotation.from_rotvec([-20, 30, 0], degrees=True).inv() * TURNED
+    assert np.rad2deg(misread.magnitude()) == pytest.approx(5.2, abs=0.2)
+
+
+@given(rotvecs)
+def test_img2pose_and_feat_are_their_definition(rotvec):
+    c, b, a = Rotation.from_rotvec(rotvec).as_euler("ZYX")
+    for convention, expected in (("img2pose", [a, b, c]), ("feat", [-a, -c, b])):
+        found = columns(rotvec, convention)
+        np.testing.assert_allclose([found[k] for k in ANGLES], expected, atol=1e-6)
+
+
+def test_py_feats_own_euler_angles_are_img2pose():
+    from feat.utils.image_operations import rotvec_to_euler_angles
+
+    turns = Rotation.random(5000, random_state=5)
+    away = np.abs(turns.as_euler("ZYX")[:, 1]) < np.deg2rad(89)
+    rotvec = torch.from_numpy(turns.as_rotvec()[away])
+    theirs = rotvec_to_euler_angles(rotvec)
+    quaternion = np.roll(turns.as_quat()[away], 1, axis=1)
+    feat = theirs[:, [0, 2, 1]] * torch.tensor([-1, -1, 1])
+    for convention, expected in (("img2pose", theirs), ("feat", feat)):
+        found = convert_pose(quaternion, "quaternion", convention)
+        apart = np.angle(np.exp(1j * (found - expected.numpy())))
+        assert np.abs(apart).max() < 1e-4
+    assert len(rotvec) > 4900
 
 
 def test_300w_lp_turns_y_up_and_z_to_the_camera_and_counts_degrees():
@@ -183,21 +204,20 @@ def test_openface_is_euler_angles_of_the_camera_frame(rotvec):
     found = columns(rotvec, "openface")
     expected = Rotation.from_rotvec(rotvec).as_euler("XYZ")
     np.testing.assert_allclose([found[k] for k in ("Pitch", "Yaw", "Roll")], expected, atol=1e-6)
-    assert np.isnan([found[k] for k in "XYZ"]).all()
 
 
 @given(rotvecs)
 def test_feat_0_6_is_its_definition(rotvec):
     a0, a1, a2 = Rotation.from_rotvec(rotvec).inv().as_euler("xyz", degrees=True)
     found = columns(rotvec, "feat-0.6")
-    assert [found[k] for k in FEAT_FACEPOSE_COLUMNS_6D[:3]] == pytest.approx([a0, -a2, -a1])
+    assert [found[k] for k in ANGLES] == pytest.approx([a0, -a2, -a1])
 
 
 @given(rotvecs)
 def test_feat_mp_is_its_definition(rotvec):
     turned = Rotation.from_matrix(FLIP @ Rotation.from_rotvec(rotvec).as_matrix() @ FLIP)
     found = columns(rotvec, "feat-mp")
-    assert [found[k] for k in FEAT_FACEPOSE_COLUMNS_6D[:3]] == pytest.approx(turned.as_euler("xyz"))
+    assert [found[k] for k in ANGLES] == pytest.approx(turned.as_euler("xyz"))
 
 
 @given(rotvecs)
@@ -211,30 +231,34 @@ def test_quaternion_and_matrices_are_scipys(rotvec):
     assert mediapipe[:9] == pytest.approx((FLIP @ rotation.as_matrix() @ FLIP).ravel())
 
 
+@pytest.mark.parametrize("convention", sorted(CONVENTIONS))
+def test_translation_is_in_the_axes_of_the_convention(convention):
+    pose = torch.tensor([0.1, 0.2, 0.3, 1, 2, 3], dtype=torch.float64)
+    values = from_rotvec_pose(pose, convention)
+    up_to_camera = convention in ("300w-lp", "feat-mp", "mediapipe")
+    assert values[-3:].tolist() == ([1, -2, -3] if up_to_camera else [1, 2, 3])
+    assert to_rotvec_pose(values, convention).tolist() == pytest.approx(pose.tolist())
+    rotation = from_rotvec_pose(pose[:3], convention)
+    assert torch.equal(rotation, values[:-3])
+    assert to_rotvec_pose(rotation, convention).tolist() == pytest.approx([0.1, 0.2, 0.3])
+
+
 @pytest.mark.parametrize(
-    ("convention", "expected"),
+    ("source", "target", "eyes_mm", "ratio"),
     [
-        ("feat", (1, 2, 3)),
-        ("img2pose", (1, 2, 3)),
-        ("feat-0.6", (1, 2, 3)),
-        ("quaternion", (1, 2, 3)),
-        ("matrix", (1, 2, 3)),
-        ("300w-lp", (1, -2, -3)),
-        # With eye corners as far apart as on the reference face in centimetres, a unit is a cm.
-        ("openface", (10, 20, 30)),
-        ("mediapipe", (1, -2, -3)),
-        ("feat-mp", (np.nan, np.nan, np.nan)),
+        ("mm", "cm", None, 0.1),
+        ("cm", "mm", 90, 10),
+        ("img2pose", "img2pose", None, 1),
+        ("img2pose", "mm", 90, 90 / INTER_OCULAR_UNITS),
+        ("cm", "img2pose", 90, 10 * INTER_OCULAR_UNITS / 90),
+        ("img2pose", "mm", None, np.nan),
+        ("px", "px", None, 1),
+        ("px", "mm", 90, np.nan),
+        ("img2pose", "px", 90, np.nan),
     ],
 )
-def test_translation_in_axes_and_units(convention, expected):
-    pose = torch.tensor([0.1, 0.2, 0.3, 1, 2, 3], dtype=torch.float64)
-    eyes = {"inter_ocular_mm": 10 * INTER_OCULAR_UNITS}
-    values = from_img2pose(pose, convention, **eyes)
-    assert values[-3:].tolist() == pytest.approx(expected, nan_ok=True)
-    back = to_img2pose(values, convention, **eyes)
-    assert back[:3].tolist() == pytest.approx(pose[:3].tolist())
-    if convention != "feat-mp":
-        assert back[3:].tolist() == pytest.approx(pose[3:].tolist())
+def test_ratio_of_units(source, target, eyes_mm, ratio):
+    assert unit_ratio(source, target, eyes_mm) == pytest.approx(ratio, nan_ok=True)
 
 
 def test_300w_lp_zero_is_one_constant_of_pitch():
@@ -253,7 +277,7 @@ def test_300w_lp_is_its_definition(rotvec):
     yaw = np.arcsin(np.clip(-matrix[0, 2], -1, 1))
     roll = np.arctan2(matrix[0, 1], matrix[0, 0])
     expected = np.rad2deg([pitch, roll, yaw])
-    np.testing.assert_allclose([found[k] for k in ("Pitch", "Roll", "Yaw")], expected, atol=1e-6)
+    np.testing.assert_allclose([found[k] for k in ANGLES], expected, atol=1e-6)
 
 
 def test_300w_lp_of_the_published_matrices_is_the_published_angles(shared_data):
@@ -262,7 +286,7 @@ def test_300w_lp_of_the_published_matrices_is_the_published_angles(shared_data):
         published = faces["rotation"].astype(np.float64)
     to_zero = Rotation.from_euler("x", -IMG2POSE_TO_300W_LP_PITCH, degrees=True).as_matrix()
     rotvec = matrix_to_rotvec(torch.from_numpy(FLIP @ published @ FLIP @ to_zero))
-    found = from_img2pose(torch.cat([rotvec, torch.zeros_like(rotvec)], dim=1), "300w-lp")
+    found = from_rotvec_pose(torch.cat([rotvec, torch.zeros_like(rotvec)], dim=1), "300w-lp")
     np.testing.assert_allclose(found[:, [0, 2, 1]], angles, atol=1e-2)
 
 
@@ -279,7 +303,7 @@ def test_published_angles_of_photographs_have_the_signs_that_are_claimed(shared_
     frontal = np.abs(yaw) < 20
     right_eye_lower = eyes[:, 0, 1] - eyes[:, 1, 1]
     found = np.sign(right_eye_lower[frontal & (np.abs(roll) > 15)])
-    # The sign of roll in 300w-lp, as `from_img2pose` gives it for a tilt to the subject's right.
+    # The sign of roll in 300w-lp, as `from_rotvec_pose` gives it for a tilt to the subject's right.
     tilt = np.sign(columns([0, 0, -0.3], "300w-lp")["Roll"])
     assert (found == tilt * np.sign(roll[frontal & (np.abs(roll) > 15)])).all()
 
@@ -301,26 +325,39 @@ def test_shape_dtype_and_nan(convention, dtype):
     pose = torch.full((2, 4, 6), 0.25, dtype=dtype)
     pose[0, 1] = torch.nan
     pose[1, 2, 3:] = torch.nan
-    values = from_img2pose(pose, convention)
+    values = from_rotvec_pose(pose, convention)
     width = len(find_convention(convention).columns)
     assert values.shape == (2, 4, width)
     assert values.dtype == dtype
     unknown = torch.zeros(2, 4, width, dtype=torch.bool)
     unknown[0, 1] = True
     unknown[1, 2, -3:] = True
-    if find_convention(convention).translation_unit != "img2pose":
-        unknown[..., -3:] = True
     assert torch.equal(values.isnan(), unknown)
-    back = to_img2pose(values, convention)
+    back = to_rotvec_pose(values, convention)
     assert back.shape == pose.shape
     assert back.dtype == dtype
     assert torch.equal(back[..., :3].isnan(), pose[..., :3].isnan())
-    assert from_img2pose(pose[0, :0], convention).shape == (0, width)
-    assert to_img2pose(values[0, :0], convention).shape == (0, 6)
+    assert from_rotvec_pose(pose[0, :0], convention).shape == (0, width)
+    assert to_rotvec_pose(values[0, :0], convention).shape == (0, 6)
 
 
-def test_unknown_convention_is_repeated_and_the_known_ones_named():
-    with pytest.raises(ConventionError, match=r"'aflw'.*'feat', 'img2pose', '300w-lp', 'openface'"):
-        find_convention("aflw")
-    with pytest.raises(ValueError, match="unknown convention None"):
-        from_img2pose(torch.zeros(1, 6), None)
+def test_a_name_is_found_whatever_its_case():
+    assert find_convention("Feat") is find_convention("feat")
+    assert find_convention("300W-LP").name == "300w-lp"
+    assert find_convention("Degrees").name == "feat-degrees"
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("300wlp", "300w-lp"), ("Openfaces", "openface"), ("degree", "degrees")]
+)
+def test_an_unknown_name_is_answered_with_the_nearest(name, near):
+    with pytest.raises(ConventionError, match=rf"'{name}'\. Did you mean '{near}'\? Known: 'feat'"):
+        find_convention(name)
+
+
+@pytest.mark.parametrize("name", ["zzz", None, 3])
+def test_an_unknown_name_that_is_near_to_none(name):
+    with pytest.raises(ConventionError) as caught:
+        from_rotvec_pose(torch.zeros(1, 6), name)
+    assert f"unknown convention {name!r}. Known: 'feat'" in str(caught.value)
+    assert len(str(caught.value)) <= 400

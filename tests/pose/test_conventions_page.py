@@ -5,8 +5,6 @@ from __future__ import annotations
 import conventions_page
 import numpy as np
 import pytest
-import torch
-from scipy.spatial.transform import Rotation
 
 WRITE = "`python tests/pages/conventions_page.py` writes it anew"
 
@@ -47,15 +45,3 @@ def test_the_words_follow_the_code(column, words, monkeypatch):
     turn_of = conventions_page.turn_of
     monkeypatch.setattr(conventions_page, "turn_of", lambda *turn: -turn_of(*turn))
     assert conventions_page.where_to(column) not in (words, None)
-
-
-def test_what_is_said_of_py_feats_euler_angles():
-    from feat.utils.image_operations import rotvec_to_euler_angles
-
-    for degrees, apart in (([-10, 20, 0], 2), ([-20, 30, 0], 6), ([0, 30, 0], 0)):
-        turn = Rotation.from_rotvec(degrees, degrees=True)
-        rotvec = torch.tensor(turn.as_rotvec())
-        angles = rotvec_to_euler_angles(rotvec)[0].numpy()
-        np.testing.assert_allclose(angles, turn.as_euler("xyz"), atol=1e-6)
-        misread = (Rotation.from_rotvec(angles).inv() * turn).magnitude()
-        assert np.rad2deg(misread) == pytest.approx(apart, abs=0.2)

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from feat_pose_plugin import (
     FEAT_FACEPOSE_COLUMNS_6D,
+    convert_pose,
     estimate_pose,
     get_pose_backend,
     pose_from_landmarks_mlp,
@@ -23,7 +24,6 @@ from feat_pose_plugin.errors import (
     UnknownBackendError,
 )
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE
-from feat_pose_plugin.pose.conventions import from_img2pose
 from feat_pose_plugin.pose.landmarks import landmark_columns, read_landmarks
 from feat_pose_plugin.testing import project_face
 
@@ -144,7 +144,7 @@ def test_dtypes_cost_their_rounding_and_no_more(dtype, official):
 @pytest.mark.parametrize("convention", ["feat", "img2pose", "300w-lp"])
 def test_official_weights_give_what_the_network_gives(convention, official):
     pose = estimate_pose(FACES, pose_model="pose_mlp", convention=convention)
-    expected = from_img2pose(pose_from_landmarks_mlp(FACES), convention)
+    expected = convert_pose(pose_from_landmarks_mlp(FACES), "img2pose", convention)
     # They take another point of the face off, and round differently: 1e-5 radians.
     most = np.rad2deg(1e-5) if convention == "300w-lp" else 1e-5
     np.testing.assert_allclose(pose, expected, rtol=0, atol=most)
@@ -202,7 +202,7 @@ def test_a_row_without_a_face_is_nan_six_times_and_no_other(official, kinds):
     ("error", "option", "value"),
     [
         (UnknownBackendError, "pose_model", "pose_mpl"),
-        (ConventionError, "convention", "Feat"),
+        (ConventionError, "convention", "300wlp"),
         (FrameSizeError, "frame_size", (480,)),
         (LandmarkError, "landmark_model", "mesh"),
     ],
@@ -303,10 +303,11 @@ def test_mesh_and_landmarks_of_the_same_real_frames_agree(shared_data):
 def test_pose_of_real_videos_follows_another_method(name, shared_data):
     table = pd.read_csv(shared_data / name)
     # 3DDFA_V2's landmarks are projected points of the head; its rotation is beside them.
-    pose = estimate_pose(table, landmark_model="3d", convention="img2pose")
+    pose = estimate_pose(table, landmark_model="3d")
     has_face = table["x_0"].notna()
     pd.testing.assert_series_equal(pose["Pitch"].notna(), has_face, check_names=False)
-    # Convention img2pose calls ry and rz Roll and Yaw. A head that turns by 12 degrees (standard
-    # deviation) and tilts by 3 would be 24 and 6 away with the wrong sign.
-    for column, reference in (("Roll", "ry"), ("Yaw", "rz")):
+    # A head that turns by 12 degrees (standard deviation) and tilts by 3 would be 24 and 6 away
+    # with the wrong sign.
+    pose = convert_pose(pose, "feat", "rotvec")
+    for column, reference in (("r_y", "ry"), ("r_z", "rz")):
         assert np.rad2deg((pose[column] - table[reference]).std()) < 3

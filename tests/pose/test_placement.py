@@ -69,7 +69,8 @@ def line_of_sight_of(rotation: Rotation, points: Tensor) -> Rotation:
 
 
 def rotations_of(pose: pd.DataFrame) -> Rotation:
-    return Rotation.from_rotvec(pose[ROTATION].to_numpy(np.float64, copy=True))
+    """Of columns in convention img2pose."""
+    return Rotation.from_euler("xyz", pose[ROTATION].to_numpy(np.float64, copy=True))
 
 
 def angle_between(first: Rotation, second: Rotation) -> np.ndarray:

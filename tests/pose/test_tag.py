@@ -147,9 +147,9 @@ def test_a_reference_in_another_convention_is_refused(table, pose, tmp_path):
 
 
 def test_a_reference_beside_the_pose_columns_is_none_of_the_tags_business(table, pose, tmp_path):
-    known = table.copy().assign(rx=0.1, ry=0.2, rz=0.3)
+    known = table.copy().assign(r_x=0.1, r_y=0.2, r_z=0.3)
     path = tagged_table(known, pose, tmp_path / "known.parquet")
-    assert (read_reference(path, convention="img2pose").angles_deg[:, 0].rad2deg() > 0).all()
+    assert (read_reference(path, convention="rotvec").angles_deg[:, 0].rad2deg() > 0).all()
 
 
 def test_a_teacher_in_another_convention_is_refused(table, pose, tmp_path):

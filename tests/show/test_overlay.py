@@ -27,7 +27,6 @@ from feat_pose_plugin.errors import (
 )
 from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.pose.reference_face import load_reference_face
-from feat_pose_plugin.pose.rotations import rotvec_to_matrix
 from feat_pose_plugin.pose.tag import PoseTag, write_tag
 from feat_pose_plugin.show.heads import BOX_COLUMNS
 from feat_pose_plugin.show.overlay import draw_poses, overlay_picture, overlay_video
@@ -43,9 +42,9 @@ def a_face(
     *, pitch: float = 0, yaw: float = 0, roll: float = 0, x: float = 0, y: float = 0, z: float = 5
 ) -> pd.DataFrame:
     """A row of pose (degrees in, feat out, in the axes of the camera) and of its landmarks."""
-    degrees = torch.tensor([-pitch, yaw, -roll])
+    rotation = convert_pose(torch.tensor([pitch, roll, yaw]).float(), "degrees", "matrix")
     face = load_reference_face("2d", torch.device("cpu"))
-    points = face @ rotvec_to_matrix(degrees.deg2rad()).T + torch.tensor([x, y, z])
+    points = face @ rotation.T + torch.tensor([x, y, z])
     pixels = (HEIGHT + WIDTH) * points[:, :2] / points[:, 2:] + torch.tensor([WIDTH, HEIGHT]) / 2
     values = np.concatenate([np.deg2rad([pitch, roll, yaw]), pixels.T.flatten().numpy()])
     table = pd.DataFrame(values[None], columns=["Pitch", "Roll", "Yaw", *landmark_columns()])

@@ -17,11 +17,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from feat_pose_plugin import convert_pose
 from feat_pose_plugin.errors import ConventionError, LandmarkError, TableError, TrainingError
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint
 from feat_pose_plugin.mlp.model import PoseMLP, normalise
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE
-from feat_pose_plugin.pose.conventions import FEAT_FACEPOSE_COLUMNS_6D, from_img2pose
+from feat_pose_plugin.pose.conventions import FEAT_FACEPOSE_COLUMNS_6D
 from feat_pose_plugin.pose.landmarks import MIRROR_68, landmark_columns
 from feat_pose_plugin.testing import project_face
 from feat_pose_plugin.training.distill import RECIPES, Distillation, train_distill
@@ -57,7 +58,7 @@ def pose_of(rotvec: Tensor) -> Tensor:
 def table_of(landmarks: Tensor, pose: Tensor, convention: str = "feat") -> pd.DataFrame:
     table = pd.DataFrame(landmarks.mT.reshape(-1, 136).numpy(), columns=landmark_columns())
     table.insert(0, "FaceScore", 0.95)
-    table[FEAT_FACEPOSE_COLUMNS_6D] = from_img2pose(pose, convention).numpy()
+    table[FEAT_FACEPOSE_COLUMNS_6D] = convert_pose(pose, "img2pose", convention).numpy()
     return table
 
 
@@ -400,7 +401,7 @@ def test_model_card_says_how_it_came_about(clips: list[Path], output: Path, caps
     settings = replace(SMALL, epochs=3)
     done = train_distill(clips, output, settings=settings, seed=5)
     card = read_card(output)
-    assert card["convention"] == "img2pose"
+    assert card["architecture"]["output"] == "euler_angles"
     assert card["seed"] == 5
     assert card["training"]["jitter_sd"] == 0.015
     assert card["training"]["learning_rate"] == 1e-3
