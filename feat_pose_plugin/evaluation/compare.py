@@ -127,7 +127,7 @@ def compare_pose(
 
 def _angles(table: pd.DataFrame, convention: str | None, keys: list[str]) -> pd.DataFrame:
     """Angles in degrees with the signs of ``feat``, beside the columns that rows are matched by."""
-    tag = read_tag(table.attrs)
+    tag = read_tag(table)
     if convention is None and tag is None:
         names = {str(label).strip() for label in table.columns}
         is_openface = set(find_convention("openface").table_names.values()) <= names

@@ -199,7 +199,7 @@ def _read_table(path: Path, convention: str, groups: str | None) -> Reference:
         raise TableError(f"{path} is none of *.npz, *.csv and *.parquet.")
     table = read_table(path).rename(columns=str.strip)
     if angles.convention.has_angles:  # the tag is of Pitch, Roll, Yaw
-        check_tag(read_tag(table.attrs), convention, str(path))
+        check_tag(read_tag(table), convention, str(path))
     degrees = _numbers(path, table, angles.columns) * angles.column_degrees
     sizes = ("FrameHeight", "FrameWidth")
     known = set(sizes) <= set(table.columns)

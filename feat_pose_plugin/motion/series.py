@@ -127,7 +127,7 @@ def read_series(
             of ``by`` is missing.
         ConventionError: The table has no pose in the convention.
     """
-    found = read_tag(table.attrs)
+    found = read_tag(table)
     name = convention or (found.convention if found else _DEFAULT_CONVENTION)
     check_tag(found, name, "the table")
     here = find_convention(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import replace
@@ -23,7 +24,7 @@ from feat_pose_plugin.pose.conventions import (
     unit_ratio,
 )
 from feat_pose_plugin.pose.rotations import is_rotation
-from feat_pose_plugin.pose.tag import PoseTag, check_tag, read_tag, write_tag
+from feat_pose_plugin.pose.tag import PoseTag, check_tag, read_tag, seal_tag, write_tag
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,8 +76,7 @@ def convert_pose(
     head that they were measured with stay.
 
     Args:
-        data: A table, tensor or array; angles of any size, quaternions of any length, matrices of
-            any uniform scale.
+        data: A table, tensor or array; quaternions of any length, matrices of any uniform scale.
         source: What it is in; None for a table that is tagged.
         target: What it is wanted in.
         inter_ocular_mm: The distance of the outer eye corners in millimetres, which says how long
@@ -92,7 +92,8 @@ def convert_pose(
 
     Raises:
         ConventionError: A name is unknown, the table says that it is in another convention than
-            ``source``, there is no pose in it, or a matrix or quaternion is no rotation.
+            ``source``, there is no pose in it, a tenth of the rows have radians beyond pi, or a
+            matrix or quaternion is no rotation.
     """
     import pandas as pd
 
@@ -177,6 +178,7 @@ def _convert(
     inter_ocular_mm: float | None,
 ) -> Tensor:
     """Columns of one convention, their X, Y, Z in some unit, to those of another, in its own."""
+    _require_radians(values, here)
     ratio = unit_ratio(unit, there.translation_unit, inter_ocular_mm)
     if here is there and ratio == 1:
         return values
@@ -191,6 +193,20 @@ def _convert(
 
 def _kind_of(convention: Convention) -> tuple[object, ...]:
     return convention.representation, convention.axes, convention.zero
+
+
+def _require_radians(values: Tensor, here: Convention) -> None:
+    """A few rows may be beyond pi, because a network can say anything."""
+    if here.degrees or not here.has_angles:
+        return
+    largest = values[..., :3].abs().amax(dim=-1)
+    if (largest > 1.001 * math.pi).double().mean() > 0.1:
+        largest_of_all = largest[largest.isfinite()].max().item()
+        raise ConventionError(
+            f"the pose has angles up to {largest_of_all:.4g}, and in convention {here.name!r} they "
+            "are radians. Are they degrees? Say the convention that they are in, such as "
+            "'feat-degrees', '300w-lp' or 'feat-0.6'."
+        )
 
 
 def _normalise(rotation: Tensor, here: Convention) -> Tensor:
@@ -218,12 +234,12 @@ def _normalise(rotation: Tensor, here: Convention) -> Tensor:
 def _convert_table(
     table: pd.DataFrame, source: str | None, there: Convention, inter_ocular_mm: float | None
 ) -> pd.DataFrame:
-    tag = read_tag(table.attrs)
+    tag = read_tag(table)
     if source is None:
         if tag is None:
             raise ConventionError(
-                "the table does not say which convention its pose is in. Pass source, on the "
-                "command line --from."
+                "the table does not say which convention its pose is in, or its numbers are not "
+                "those that its tag was written for. Pass source, on the command line --from."
             )
         source = tag.convention
     check_tag(tag, source, "the table")
@@ -239,6 +255,7 @@ def _convert_table(
     result = _replace_columns(table, labels, values)
     known = tag or PoseTag(here.name)
     write_tag(result, replace(known, convention=there.name, translation_unit=None))
+    seal_tag(result)
     return result
 
 

@@ -29,7 +29,7 @@ from feat_pose_plugin.pose.quality import QUALITY_COLUMNS, judge
 from feat_pose_plugin.pose.reference_face import load_rigid_face
 from feat_pose_plugin.pose.registry import call_foreign, find_pose_backend
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec, rotvec_to_matrix
-from feat_pose_plugin.pose.tag import PoseTag, write_tag
+from feat_pose_plugin.pose.tag import PoseTag, seal_tag, write_tag
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +118,9 @@ def estimate_pose(
     if type(landmarks).__module__.startswith("dask."):
         lazy: pd.DataFrame = estimate_partitions(estimator, landmarks, frame_size, device)
         return lazy
-    return estimator(landmarks, frame_size=frame_size, device=device)
+    block = estimator(landmarks, frame_size=frame_size, device=device)
+    seal_tag(block)
+    return block
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,21 @@
 """Pose columns say which convention they are in: a tag in ``DataFrame.attrs`` and in Parquet.
 
-pandas keeps ``attrs`` through copies and selections, and stores them in the metadata of a Parquet
-file, from where it reads them back. A CSV has no place for a tag. Whoever changes the numbers by
-hand changes the tag too: ``table.attrs.pop("feat_pose")`` removes it.
+pandas keeps ``attrs`` through copies, selections and Parquet files; a CSV has no place for them.
+But it keeps them through ``np.rad2deg``, ``diff`` and all arithmetic as well. A seal therefore
+holds a sample of the rotations that a tag was written for: the smallest hashes of its rows. A row
+whose hash is as small must be among them. That is so for every selection and order of the rows,
+and not for other numbers. ``pandas.concat`` drops tags whose seals differ, so what writes a table
+part by part (files, detectors, clusters) writes tags without a seal.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
 
 from feat_pose_plugin.errors import ConventionError
 from feat_pose_plugin.pose.conventions import TranslationUnit, find_convention
@@ -18,10 +23,12 @@ from feat_pose_plugin.pose.reading import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 TAG = "feat_pose"
 """The key in ``attrs``."""
 _UNITS = (None, *get_args(TranslationUnit))
+_SAMPLE = 32  # hashes in a seal
 _PARQUET_ATTRS = b"PANDAS_ATTRS"  # where pandas >= 2.1 keeps attrs, as JSON
 
 
@@ -34,39 +41,79 @@ class PoseTag:
         rotation_frame: ``line_of_sight`` or ``camera``, see
             :func:`~feat_pose_plugin.estimate_pose`; None if not known.
         translation_unit: Of X, Y, Z; None for the convention's own.
+        seal: The smallest hashes of the rotations it was written for, ascending; None if it was
+            written for more than one table.
     """
 
     convention: str
     rotation_frame: str | None = None
     translation_unit: TranslationUnit | None = None
+    seal: list[int] | None = None
 
 
 def write_tag(table: pd.DataFrame, tag: PoseTag) -> None:
-    """Put a tag on a table, in place of the one that is there."""
-    table.attrs[TAG] = asdict(tag)
+    """Put a tag on a table, without a seal, in place of the one that is there."""
+    table.attrs[TAG] = asdict(replace(tag, seal=None))
 
 
-def read_tag(attrs: Mapping[Hashable, Any]) -> PoseTag | None:
-    """The tag in ``DataFrame.attrs``; None if there is none.
+def seal_tag(table: pd.DataFrame) -> None:
+    """Let the tag of a table hold for the numbers that the table has now, and for no others."""
+    tag = table.attrs[TAG]
+    hashes = _hashes(table, tag["convention"])
+    tag["seal"] = None if hashes is None else hashes[:_SAMPLE].tolist()
+
+
+def read_tag(table: pd.DataFrame) -> PoseTag | None:
+    """The tag of a table; None if there is none, or if it was sealed for other numbers.
 
     Raises:
         ConventionError: It is none that this package writes.
     """
-    if TAG not in attrs:
+    if TAG not in table.attrs:
         return None
-    found = attrs[TAG]
+    found = table.attrs[TAG]
     known = {each.name for each in fields(PoseTag)}
     try:
         tag = PoseTag(**{key: value for key, value in found.items() if key in known})
         sound = isinstance(tag.convention, str) and tag.translation_unit in _UNITS
-    except (AttributeError, TypeError):
+        seal = np.array(tag.seal or [], np.uint64)
+    except (AttributeError, TypeError, ValueError, OverflowError):
         sound = False
     if not sound:
         raise ConventionError(
             f"the tag of the pose columns is damaged: {str(found)[:200]}. If you know their "
             f"convention, remove it, table.attrs.pop({TAG!r}), and say which it is."
         )
+    hashes = None if tag.seal is None else _hashes(table, tag.convention)
+    if hashes is not None:
+        if len(seal) >= _SAMPLE:
+            hashes = hashes[hashes <= seal.max()]
+        if not np.isin(hashes, seal).all():
+            return None
     return tag
+
+
+def _hashes(table: pd.DataFrame, convention: str) -> NDArray[np.uint64] | None:
+    """A number for each distinct rotation, ascending; None where the columns are not found."""
+    here = find_convention(convention)
+    places = {str(label).strip(): place for place, label in enumerate(table.columns)}
+    names = here.rotation_columns
+    if not places.keys() >= {*names}:
+        names = [here.table_names.get(name, name) for name in names]
+    if not places.keys() >= {*names}:
+        return None
+    pose = table.iloc[:, [places[name] for name in names]]
+    try:
+        with np.errstate(over="ignore"):
+            values = pose.to_numpy(np.float32, na_value=np.nan)
+    except (TypeError, ValueError):
+        return None  # text; what reads the pose says so
+    bits = (values[np.isfinite(values).all(axis=1)] + 0.0).view(np.uint32).astype(np.uint64)
+    mixed = np.zeros(len(bits), np.uint64)
+    for column in bits.T:  # as splitmix64 mixes
+        mixed = (mixed ^ column) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed ^= mixed >> np.uint64(29)
+    return np.unique(mixed)
 
 
 def check_tag(tag: PoseTag | None, convention: str, name: str) -> None:
@@ -102,5 +149,7 @@ def parquet_attrs(metadata: Mapping[bytes, bytes] | None) -> dict[Hashable, Any]
 
 
 def parquet_metadata(attrs: Mapping[Hashable, Any]) -> dict[bytes, bytes]:
-    """``DataFrame.attrs`` as metadata of a Parquet file; empty if they are."""
+    """``DataFrame.attrs`` as metadata of a Parquet file, without a seal; empty if they are."""
+    if isinstance(tag := attrs.get(TAG), dict):
+        attrs = {**attrs, TAG: {**tag, "seal": None}}
     return {_PARQUET_ATTRS: json.dumps(attrs).encode()} if attrs else {}

@@ -55,7 +55,7 @@ def find_heads(table: pd.DataFrame, size: tuple[int, int], convention: str | Non
     # A plain DataFrame, because selecting from a Fex builds a Fex.
     plain = pd.DataFrame(table).rename(columns=lambda label: str(label).strip())
     _require_size(plain, size)
-    tag = read_tag(pose.attrs)
+    tag = read_tag(pose)
     camera = cameras(torch.tensor([size], dtype=torch.float32))
     values = to_rotvec_pose(torch.from_numpy(pose.to_numpy(np.float32)), "feat")
     if tag is not None and tag.translation_unit != "img2pose":

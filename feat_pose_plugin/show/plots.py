@@ -268,9 +268,7 @@ def _in_feat(
 def _place_labels(poses: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     """The labels of X, Y, Z; none if no table has them."""
     tags = [
-        read_tag(pose.attrs)
-        for pose in poses.values()
-        if pose[[*_PLACE_LABELS]].notna().any(axis=None)
+        read_tag(pose) for pose in poses.values() if pose[[*_PLACE_LABELS]].notna().any(axis=None)
     ]
     units = {_UNITS[tag.translation_unit] for tag in tags if tag and tag.translation_unit}
     if len(units) > 1:

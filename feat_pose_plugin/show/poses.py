@@ -54,7 +54,7 @@ def read_posed(path: Path, reads: Reads = list) -> tuple[pd.DataFrame, Entry | N
     entry = Manifest(path.absolute().parent).entries.get(path.name)
     if entry is None or entry.output_sha256 != sha256_of(path):
         return table, None
-    if read_tag(table.attrs) is None:
+    if read_tag(table) is None:
         made_by = entry.made_by
         unit = find_convention(made_by["convention"]).translation_unit
         if unit == "img2pose" and made_by["inter_ocular_mm"] is not None:
@@ -65,7 +65,7 @@ def read_posed(path: Path, reads: Reads = list) -> tuple[pd.DataFrame, Entry | N
 
 def drawn_convention(table: pd.DataFrame) -> Convention:
     """What the pose columns are in, where the caller does not say it."""
-    tag = read_tag(table.attrs)
+    tag = read_tag(table)
     if tag is not None:
         return find_convention(tag.convention)
     openface = CONVENTIONS["openface"]
@@ -96,7 +96,7 @@ def in_feat(
     """
     import pandas as pd
 
-    tag = read_tag(table.attrs)
+    tag = read_tag(table)
     here = find_convention(convention) if convention else drawn_convention(table)
     check_tag(tag, here.name, name)
     try:
@@ -111,8 +111,6 @@ def in_feat(
         ) from error
     place = {axis: here.table_names.get(axis, axis) for axis in "XYZ"}
     place = {axis: own if own in plain else axis for axis, own in place.items()}
-    if here.has_angles and not here.degrees:
-        _require_radians(plain.drop(columns=[*place.values()], errors="ignore"), here.name, name)
     for sign, (axis, label) in zip(here.axes, place.items(), strict=True):
         pose[axis] = sign * plain[label] if label in plain else math.nan
     unit = (tag and tag.translation_unit) or here.translation_unit
@@ -124,14 +122,3 @@ def flagged_rows(table: pd.DataFrame) -> NDArray[np.bool_]:
     """``[n]``, which rows have a flag; none where there is no column ``PoseFlags``."""
     flags = find_column(table, FLAGS_COLUMN)
     return np.zeros(len(table), dtype=bool) if flags is None else is_flagged(flags)
-
-
-def _require_radians(angles: pd.DataFrame, convention: str, name: str) -> None:
-    """A few rows may be beyond pi, because a network can say anything."""
-    largest = angles.abs().max(axis=1)
-    if (largest > math.pi).mean() > 0.1:
-        raise ConventionError(
-            f"{name} has angles up to {largest.max():.4g}, and in convention {convention!r} they "
-            "are radians. Are they degrees? Pass the convention that they are in, such as "
-            "'300w-lp' or 'feat-0.6', on the command line with --convention."
-        )

@@ -84,7 +84,7 @@ def write_report(
         FeatPoseError: With a video, as :func:`~feat_pose_plugin.show.overlay.draw_poses`.
     """
     rows, made = read_posed(table, list if video else DRAWN_COLUMNS.intersection)
-    said = read_tag(rows.attrs)
+    said = read_tag(rows)
     name = find_convention(convention).name if convention else drawn_convention(rows).name
     check_tag(said, name, str(table))
     tag = said or PoseTag(name)

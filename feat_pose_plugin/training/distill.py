@@ -260,7 +260,7 @@ def _select_rows(
     table: pd.DataFrame, clip: Path, settings: Distillation, convention: str
 ) -> tuple[NDArray[np.float32], dict[str, int]]:
     """Rows to train on, and how many others there are, each under the first reason that applies."""
-    check_tag(read_tag(table.attrs), convention, str(clip))
+    check_tag(read_tag(table), convention, str(clip))
     table = table.rename(columns=lambda name: str(name).strip())
     wanted = [*FEAT_FACEPOSE_COLUMNS_6D, "FaceScore"]
     missing = [name for name in wanted if name not in table]

@@ -78,7 +78,7 @@ def test_a_video_becomes_a_table_in_one_command(known, files, tmp_path):
     assert found["frame"].tolist() == list(range(72))
     assert degrees_off(found, known["single_face.mp4"]).mean() < 2.5
     assert found["PoseResidual"].notna().all()
-    assert read_tag(found.attrs).convention == "feat"
+    assert read_tag(found).convention == "feat"
 
 
 def test_pictures_share_a_table_and_in_a_folder_tables_are_kept(known, files, tmp_path):

@@ -200,7 +200,7 @@ def test_each_person_has_a_neutral_pose_of_its_own():
     for neutral in ("median", both["at_rest"]):
         found = relative_pose(both, neutral=neutral)
         assert found.loc[found["at_rest"], ANGLES].abs().max().max() < 1e-4
-        assert read_tag(found.attrs).rotation_frame == "neutral"
+        assert read_tag(found).rotation_frame == "neutral"
     of_a = relative_pose(both, neutral=tables[0][:40])
     assert np.rad2deg(of_a.loc[0, ANGLES].to_numpy(float)) == pytest.approx([0, 0, 0], abs=1e-3)
     assert degrees_between(rest["a"].inv() * rest["b"], turns_of(of_a[50:51])).max() < 1e-3

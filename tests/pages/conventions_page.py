@@ -42,11 +42,11 @@ SKULL = torch.stack([-7.4 * _ARC.cos(), -3.7 - 9 * _ARC.sin(), torch.full_like(_
 
 
 def turn_of(column: str, degrees: float) -> torch.Tensor:
-    """``[3]`` the rotation vector, convention img2pose, of a turn that feat has in one column."""
+    """``[3]`` the rotation vector of a turn that feat has in one column."""
     columns = CONVENTIONS["feat"].rotation_columns
     values = torch.zeros(3, dtype=torch.float64)
     values[columns.index(column)] = degrees
-    return convert_pose(values.deg2rad(), "feat", "img2pose")
+    return convert_pose(values, "feat-degrees", "rotvec")
 
 
 def pointer_of(column: str) -> torch.Tensor:
@@ -77,7 +77,7 @@ def signs() -> str:
 def _changes(name: str, rotvec: torch.Tensor) -> str:
     convention = CONVENTIONS[name]
     rotvec = torch.stack([rotvec, torch.zeros_like(rotvec)])
-    after, before = convert_pose(rotvec, "img2pose", name).reshape(2, -1).numpy()
+    after, before = convert_pose(rotvec, "rotvec", name).reshape(2, -1).numpy()
     change = after - before
     labels = [convention.table_names.get(c, c) for c in convention.rotation_columns]
     return ", ".join(
@@ -159,7 +159,7 @@ def title_of(column: str) -> str:
 def description_of(column: str) -> str:
     """What the drawing was made from."""
     degrees = ", ".join(f"{each:z.1f}" for each in turn_of(column, DRAWN_DEG).rad2deg().tolist())
-    return f"rotation vector in img2pose ({degrees}) degrees"
+    return f"rotation vector ({degrees}) degrees"
 
 
 def draw(column: str) -> Figure:

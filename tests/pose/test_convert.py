@@ -261,13 +261,33 @@ def test_rotation_alone_is_the_same_as_with_a_place():
 
 
 def test_img2pose_feat_and_degrees_are_the_same_angles():
-    pose = 3 * torch.randn(100, 6)  # beyond their range too
+    pose = torch.randn(100, 6)  # of the middle angle beyond its range too
     feat = convert_pose(pose, "img2pose", "feat")
     assert torch.equal(feat, pose[:, [0, 2, 1, 3, 4, 5]] * torch.tensor([-1, -1, 1, 1, 1, 1]))
     assert torch.equal(convert_pose(feat, "feat", "img2pose"), pose)
     degrees = convert_pose(feat, "feat", "degrees")
     torch.testing.assert_close(degrees[:, :3], feat[:, :3].rad2deg())
     assert torch.equal(degrees[:, 3:], feat[:, 3:])
+
+
+@pytest.mark.parametrize("convention", ["feat", "img2pose", "openface", "feat-mp"])
+def test_degrees_are_not_taken_for_radians(convention, tmp_path):
+    angles = np.random.default_rng(0).normal(0, 20, (100, 3))
+    table = pd.DataFrame(angles, columns=FEAT_FACEPOSE_COLUMNS_6D[:3])
+    table.to_csv(tmp_path / "in.csv", index=False)
+    for data in (angles, torch.from_numpy(angles), table):
+        with pytest.raises(ConventionError, match=f"'{convention}' they are radians.*'feat-degr"):
+            convert_pose(data, convention, "300w-lp")
+    out = tmp_path / "out.csv"
+    options = ("--from", convention, "--to", "300w-lp")
+    refused(feat_pose("convert", tmp_path / "in.csv", "-o", out, *options), 2, "are radians")
+    assert not out.exists()
+    convert_pose(angles, "feat-degrees", convention)
+    few = np.deg2rad(angles)
+    few[:5] = 4  # a network can say anything, and rounding comes to a little more than pi
+    few[5:] += np.pi * 1.0001 - few[5:].max()
+    few[50:] = np.nan
+    convert_pose(few[3:], convention, "300w-lp")
 
 
 def test_integers_become_float64():
@@ -476,7 +496,8 @@ def test_the_command_converts_files(place, suffix, target, tables, tmp_path):
         found.reset_index(drop=True), expected.reset_index(drop=True), check_dtype=False
     )
     if suffix == ".parquet":
-        assert found.attrs == expected.attrs
+        sealed = expected.attrs["feat_pose"]
+        assert found.attrs == {"feat_pose": {**sealed, "seal": None}}
     if suffix == source.suffix == ".parquet":
         pd.testing.assert_index_equal(found.index, before.index)
 

@@ -37,7 +37,7 @@ def pose(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def said(table: pd.DataFrame) -> str | None:
-    tag = read_tag(table.attrs)
+    tag = read_tag(table)
     return tag and tag.convention
 
 
@@ -53,6 +53,59 @@ def test_the_tag_goes_where_the_pose_goes(pose, tmp_path):
     for kept in (pose.copy(), pose[pose["Pitch"] > 0], pose.rename(columns=str.lower), read):
         assert said(kept) == "feat"
     assert said(convert_pose(read, None, "img2pose")) == "img2pose"
+
+
+def many_poses(rows: int = 2000) -> pd.DataFrame:
+    """Small angles, of which degrees could be radians too; tagged and sealed, with gaps."""
+    angles = np.random.default_rng(0).normal(0, 0.02, (rows, 6))
+    angles[::7] = np.nan
+    table = pd.DataFrame(angles, columns=FEAT_FACEPOSE_COLUMNS_6D).assign(frame=range(rows))
+    return convert_pose(table, "img2pose", "feat")
+
+
+@pytest.mark.parametrize("rows", [1, 3, 31, 32, 2000])
+@pytest.mark.parametrize(
+    "change",
+    [
+        np.rad2deg,
+        lambda pose: pose.diff(),
+        lambda pose: pose - pose.mean(),
+        lambda pose: 2 * pose,
+        lambda pose: pose.abs(),
+        lambda pose: pose.rolling(3, min_periods=1).mean(),
+        lambda pose: pose.rename(columns={"Pitch": "Yaw", "Yaw": "Pitch"}),
+    ],
+)
+def test_a_tag_is_not_of_numbers_that_were_changed(change, rows):
+    pose = many_poses(2001).iloc[1:].head(rows)
+    pose = convert_pose(pose, "feat", "feat")  # sealed as it is
+    changed = change(pose)
+    if changed["Pitch"].equals(pose["Pitch"]) or changed["Pitch"].isna().all():
+        return  # the mean of one row
+    assert read_tag(changed) is None
+    with pytest.raises(ConventionError, match="not those that its tag was written for"):
+        convert_pose(changed, None, "300w-lp")
+
+
+def test_a_sealed_tag_goes_with_its_rows(tmp_path):
+    pose = many_poses()
+    pose.to_parquet(tmp_path / "pose.parquet")
+    for kept in (
+        pose,
+        pose.sample(frac=1, random_state=0),
+        pose.iloc[[5]],
+        pose[pose["Yaw"] > 0.01],
+        pose[["Yaw", "Pitch", "Roll"]],
+        pose.astype(np.float32),
+        pose.dropna().reset_index(drop=True),
+        pose.assign(X=1.0, other="a"),
+        pose.iloc[:0],
+        pd.concat([pose, pose]),
+        pd.read_parquet(tmp_path / "pose.parquet"),
+        convert_pose(convert_pose(pose, None, "quaternion"), None, "openface"),
+    ):
+        assert said(kept) is not None
+    assert said(pd.concat([pose, many_poses(100)])) is None
 
 
 def test_a_parquet_file_says_it_and_a_csv_cannot(tmp_path):
@@ -114,7 +167,7 @@ def test_the_unit_of_the_tag_is_the_unit_of_the_place():
     assert np.isnan(convert_pose(pose, "feat", "300w-lp")["X"].item())
     units = convert_pose(pose, "feat", "300w-lp", inter_ocular_mm=50)
     assert units["X"].item() == pytest.approx(2 * INTER_OCULAR_UNITS)
-    assert read_tag(units.attrs) == PoseTag("300w-lp")
+    assert read_tag(units).translation_unit is None
     same = convert_pose(pose, "feat", "feat", inter_ocular_mm=50)
     assert same["X"].item() == pytest.approx(2 * INTER_OCULAR_UNITS)
 

@@ -187,7 +187,7 @@ def test_millimetres_are_said_only_of_what_is_in_them(tmp_path):
         size = ("--height", "720", "--width", "1280", "--force")
         assert feat_pose("estimate", find_demo_tables()[0], "-o", tmp_path, *options, *size)
         rows, _ = read_posed(tmp_path / "001.csv")
-        tag = read_tag(in_feat(rows).attrs)
+        tag = read_tag(in_feat(rows))
         assert tag.translation_unit == unit
 
 
