@@ -1,16 +1,20 @@
-"""The application that every command joins, and how errors leave it."""
+"""The application that every command joins: its help, and how errors and warnings leave it."""
 
 from __future__ import annotations
 
 import errno
-import os
+import shutil
+import sys
+import textwrap
+import warnings
 from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
 
 from feat_pose_plugin import __version__
-from feat_pose_plugin.errors import FeatPoseError, TableError, UnknownBackendError
+from feat_pose_plugin.cli.options import PANELS
+from feat_pose_plugin.errors import FeatPoseError, PoseWarning, TableError, UnknownBackendError
 from feat_pose_plugin.tables.memory import enough_memory
 from feat_pose_plugin.tables.signals import Stopped, stopping
 
@@ -20,32 +24,55 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         try:
-            with stopping(), enough_memory("feat-pose"):
+            with warnings.catch_warnings(), stopping(), enough_memory("feat-pose"):
+                warnings.simplefilter("always", PoseWarning)
+                warnings.formatwarning = _format_warning  # type: ignore[assignment]
                 return super().invoke(ctx)
         except Stopped as signal:
-            typer.echo(
-                f"Stopped by {signal}. What is finished is kept; start again to go on.", err=True
-            )
+            _say(f"Stopped by {signal}. What is finished is kept; start again to go on.")
             raise typer.Exit(128 + signal.number) from signal
         except (FeatPoseError, OSError) as error:
-            typer.echo(f"Error: {error}", err=True)
+            _say(f"Error: {error}")
             if isinstance(error, RuntimeError):  # weights, backends, processes; not files
-                typer.echo("`feat-pose doctor` says what is here and what is missing.", err=True)
+                _say("`feat-pose doctor` says what is here and what is missing.")
             raise typer.Exit(_exit_status(error)) from error
         except Exception as error:
             error.add_note("This is a defect. Report it with what `feat-pose doctor` prints.")
             raise
 
+    def format_commands(self, _ctx, formatter) -> None:  # type: ignore[no-untyped-def]
+        """The commands in panels, as the help prints them."""
+        for panel in PANELS:
+            rows = [
+                (name, command.get_short_help_str(80))
+                for name, command in self.commands.items()
+                if getattr(command, "rich_help_panel", None) == panel
+            ]
+            with formatter.section(panel):
+                formatter.write_dl(rows)
 
-Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
 
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _say(text: str) -> None:
+    """On stderr; on a terminal no line is longer than it is wide."""
+    if sys.stderr.isatty():
+        width = min(shutil.get_terminal_size().columns, 100)
+        lines = text.splitlines()
+        fill = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False).fill
+        text = "\n".join(map(fill, lines))
+    typer.echo(text, err=True)
+
+
+def _format_warning(message: Warning | str, category: type[Warning], *_: object) -> str:
+    return f"{'Warning' if issubclass(category, PoseWarning) else category.__name__}: {message}\n"
 
 
 def _exit_status(error: Exception) -> int:
@@ -74,17 +101,3 @@ def main(
 ) -> None:
     """Head pose from 68 face landmarks."""
     del version
-
-
-def _go_offline(wanted: bool) -> None:
-    if wanted:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
-
-
-Offline = Annotated[
-    bool,
-    typer.Option(
-        "--offline", help="Connect to nothing, as with HF_HUB_OFFLINE=1.", callback=_go_offline
-    ),
-]
-"""Of every command that makes a pose model by its name."""

@@ -9,10 +9,10 @@ import pandas as pd
 import pyarrow as pa
 
 from feat_pose_plugin.errors import TableError
-from feat_pose_plugin.files import write_whole
+from feat_pose_plugin.files import writing
 from feat_pose_plugin.mlp.weights import feat_folder
 from feat_pose_plugin.pose.estimate import estimate_pose
-from feat_pose_plugin.show.plots import ANGLE_LABELS, plot_time_lines
+from feat_pose_plugin.show.plots import ANGLE_LABELS, plot_time_lines, save_figure
 from feat_pose_plugin.tables.stream import write_table
 
 TABLES = ("001.csv", "002.csv", "OpenFace_Test.csv")
@@ -47,21 +47,24 @@ def estimate_demo() -> dict[str, pd.DataFrame]:
 
 
 def describe_demo(poses: dict[str, pd.DataFrame]) -> str:
-    """A short text table: rows, rows with a pose, mean and range of each angle in degrees."""
-    lines = [f"{'':18}{'rows':>5}{'faces':>6}" + "".join(f"{a:>24}" for a in ANGLE_LABELS)]
-    lines.append(" " * 29 + "    mean (from, to), deg" * 3)
+    """A text table: rows, rows with a pose, and mean and range of each angle in degrees."""
+    rows = {}
     for name, pose in poses.items():
-        degrees = np.rad2deg(pose)
-        angles = [degrees[angle] for angle in ANGLE_LABELS]
-        lines.append(
-            f"{name:18}{len(pose):5}{pose['Pitch'].notna().sum():6}"
-            + "".join(f"{a.mean():8.1f} ({a.min():6.1f},{a.max():6.1f})" for a in angles)
-        )
-    lines.append("Pitch + is up, yaw and roll + are to the subject's right.")
-    return "\n".join(lines)
+        degrees = pose[[*ANGLE_LABELS]] * (180 / np.pi)
+        rows[name] = {"rows": len(pose), "poses": pose["Pitch"].notna().sum()} | {
+            f"{angle} (from, to)": f"{of.mean():.1f} ({of.min():.1f}, {of.max():.1f})"
+            for angle, of in degrees.items()
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index").to_string()
+    return f"{table}\nDegrees. Pitch + is up, yaw and roll + are to the subject's right."
 
 
-def write_demo(poses: dict[str, pd.DataFrame], folder: Path) -> list[Path]:
+def demo_files(folder: Path) -> tuple[Path, Path]:
+    """The table and the picture that the demonstration writes."""
+    return folder / "feat-pose-demo.csv", folder / "feat-pose-demo.png"
+
+
+def write_demo(poses: dict[str, pd.DataFrame], folder: Path) -> tuple[Path, Path]:
     """Write the poses as one CSV (radians) and one picture (degrees).
 
     Args:
@@ -74,15 +77,10 @@ def write_demo(poses: dict[str, pd.DataFrame], folder: Path) -> list[Path]:
     Raises:
         TableError: The folder or a file cannot be written.
     """
-    table, picture = folder / "feat-pose-demo.csv", folder / "feat-pose-demo.png"
-    try:
+    table, picture = demo_files(folder)
+    with writing(picture):
         folder.mkdir(exist_ok=True)
-        with write_whole(picture) as part:
-            plot_time_lines(poses).savefig(part, dpi=120)
-    except OSError as error:
-        raise TableError(
-            f"{picture} could not be written: {error.strerror or error}. Choose another folder."
-        ) from error
+    save_figure(plot_time_lines(poses), picture)
     rows = pd.concat(poses, names=["table", "row"]).reset_index()
     write_table(pa.Table.from_pandas(rows, preserve_index=False), table)
-    return [table, picture]
+    return table, picture

@@ -7,34 +7,42 @@ from typing import Annotated
 
 import typer
 
-from feat_pose_plugin.cli.application import Offline, app
+from feat_pose_plugin.cli.application import app
+from feat_pose_plugin.cli.options import (
+    MEASURE,
+    AlsoPicture,
+    Force,
+    KnownConvention,
+    LandmarkModel,
+    Landmarks,
+    Model,
+    Offline,
+    Reference,
+)
 
-_Reference = Annotated[
-    Path,
-    typer.Argument(help="Faces with a known pose: an NPZ file, or a table with pose columns."),
-]
-_Model = Annotated[str, typer.Option(help="A name that `feat-pose models` lists.")]
-_Landmarks = Annotated[str, typer.Option(help="Which array of an NPZ file holds the landmarks.")]
-_LandmarkType = Annotated[str, typer.Option(help="2d, 3d or auto.")]
-_Convention = Annotated[str, typer.Option(help="What a table's pose columns mean.")]
 
-
-@app.command()
+@app.command(rich_help_panel=MEASURE)
 def evaluate(
-    reference: _Reference,
-    model: _Model = "pose_mlp_synth",
-    landmarks: _Landmarks = "landmarks",
-    landmark_model: _LandmarkType = "auto",
-    convention: _Convention = "300w-lp",
-    json: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Write a picture, .png or .pdf.")] = None,
+    reference: Reference,
+    model: Model = "pose_mlp_synth",
+    landmarks: Landmarks = "landmarks",
+    landmark_model: LandmarkModel = "auto",
+    convention: KnownConvention = "300w-lp",
+    json: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Also write the figures as JSON.")
+    ] = None,
+    picture: AlsoPicture = None,
+    force: Force = False,
     offline: Offline = False,
 ) -> None:
     """Measure a pose model against faces whose pose is known."""
     del offline
     from feat_pose_plugin import evaluation
     from feat_pose_plugin.files import write_whole
+    from feat_pose_plugin.tables.outputs import refuse_existing
 
+    if not force:
+        refuse_existing([(reference, path) for path in (json, picture) if path])
     known = evaluation.read_reference(reference, landmarks=landmarks, convention=convention)
     measured = evaluation.evaluate(model, known, landmark_model=landmark_model)
     typer.echo(measured.to_string())
@@ -46,19 +54,23 @@ def evaluate(
             evaluation.plot_evaluation(measured).savefig(part)
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURE)
 def calibrate(
-    reference: _Reference,
-    model: _Model = "pose_mlp_synth",
-    landmarks: _Landmarks = "landmarks",
-    landmark_model: _LandmarkType = "auto",
-    convention: _Convention = "300w-lp",
+    reference: Reference,
+    model: Model = "pose_mlp_synth",
+    landmarks: Landmarks = "landmarks",
+    landmark_model: LandmarkModel = "auto",
+    convention: KnownConvention = "300w-lp",
     groups: Annotated[
-        str | None, typer.Option(help="Array or column that says which faces belong together.")
+        str | None,
+        typer.Option(metavar="NAME", help="Array or column that says which faces belong together."),
     ] = None,
     offline: Offline = False,
 ) -> None:
-    """Measure the constant turn from a model's zero of the head to a reference's."""
+    """Measure the turn between two zeros of the head.
+
+    It is the constant turn from a model's zero to a reference's.
+    """
     del offline
     from feat_pose_plugin import evaluation
 
@@ -68,12 +80,14 @@ def calibrate(
     typer.echo(evaluation.calibrate(model, known, landmark_model=landmark_model).to_string())
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURE)
 def turns(
-    pictures: Annotated[Path, typer.Argument(help="An NPZ file of faces turned by known angles.")],
-    landmarks: _Landmarks,
-    model: _Model = "pose_mlp_synth",
-    landmark_model: _LandmarkType = "auto",
+    pictures: Annotated[
+        Path, typer.Argument(metavar="FACES", help="Faces turned by known angles, an .npz file.")
+    ],
+    landmarks: Landmarks,
+    model: Model = "pose_mlp_synth",
+    landmark_model: LandmarkModel = "auto",
     offline: Offline = False,
 ) -> None:
     """Measure how much of a known turn is read."""

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from feat_pose_plugin.cli.application import Force, Offline, app
+from feat_pose_plugin.cli.application import app
+from feat_pose_plugin.cli.options import MACHINE, Convention, Force, LandmarkModel, Model, Offline
 
 if TYPE_CHECKING:
     from feat_pose_plugin.pose.landmark_models import LandmarkKind
 
 
-@app.command()
+@app.command(rich_help_panel=MACHINE)
 def models() -> None:
     """List the pose models and their weights.
 
@@ -46,22 +47,18 @@ def models() -> None:
         typer.echo("  ".join(map(str.ljust, cells, widths)) + "  " + last)
 
 
-@app.command()
+@app.command(rich_help_panel=MACHINE)
 def export(
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, .onnx.")],
-    model: Annotated[
-        str, typer.Option(help="A name that `feat-pose models` lists, of the shared core.")
-    ] = "pose_mlp_synth",
-    landmark_model: Annotated[
-        str,
-        typer.Option(
-            help="2d: the jaw is the contour seen in the picture; 3d: points of the head."
-        ),
-    ] = "2d",
-    convention: Annotated[str, typer.Option(help="What the output means.")] = "feat",
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Output: an .onnx file.")],
+    model: Model = "pose_mlp_synth",
+    landmark_model: LandmarkModel = "2d",
+    convention: Convention = "feat",
     force: Force = False,
 ) -> None:
-    """Write a network as an ONNX graph, from landmarks in pixels to angles."""
+    """Write a network as an ONNX graph.
+
+    Its input is landmarks in pixels, its output angles.
+    """
     from feat_pose_plugin.mlp.onnx_export import export_onnx
     from feat_pose_plugin.tables.outputs import refuse_existing
 
@@ -72,7 +69,7 @@ def export(
     typer.echo(f"wrote {output}")
 
 
-@app.command()
+@app.command(rich_help_panel=MACHINE)
 def doctor() -> None:
     """Say what is here and what is missing, for an issue.
 
@@ -86,7 +83,7 @@ def doctor() -> None:
     raise typer.Exit(0 if able else 1)
 
 
-@app.command()
+@app.command(rich_help_panel=MACHINE)
 def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="pose_mlp: py-feat's weights.")],
     revision: Annotated[
@@ -94,7 +91,7 @@ def fetch(
     ] = "main",
     offline: Offline = False,
 ) -> None:
-    """Download the weights of a pose model, verify them and put them into the hub's cache.
+    """Download the weights of a pose model and verify them.
 
     Offline, those that lie there are verified.
     """

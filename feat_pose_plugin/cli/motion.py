@@ -7,62 +7,45 @@ from typing import Annotated
 
 import typer
 
-from feat_pose_plugin.cli.application import Force, app
+from feat_pose_plugin.cli.application import app
+from feat_pose_plugin.cli.options import (
+    MEASURE,
+    POSE,
+    AlsoPicture,
+    By,
+    Force,
+    GivenConvention,
+    Output,
+    PoseTables,
+    complete_conventions,
+)
 
 
-@app.command()
+@app.command(rich_help_panel=POSE)
 def motion(
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="IN", help="Tables with pose columns, .csv or .parquet, or folders."
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="OUT",
-            help="For one table a .csv or .parquet file; otherwise an existing folder.",
-        ),
-    ],
-    fps: Annotated[float, typer.Option(help="Frames per second of the video.")],
+    inputs: PoseTables,
+    output: Output,
+    fps: Annotated[float, typer.Option(metavar="N", help="Frames per second of the video.")],
     seconds: Annotated[
-        float, typer.Option(help="Window of smoothing, seconds; 0 for no smoothing.")
+        float, typer.Option(metavar="S", help="Window of smoothing in seconds; 0 for no smoothing.")
     ] = 0.2,
     longest_gap: Annotated[
-        float, typer.Option(help="Gaps of up to this many seconds are bridged.")
+        float, typer.Option(metavar="S", help="Longest gap in seconds that is bridged.")
     ] = 0.2,
     relative: Annotated[
-        bool,
-        typer.Option("--relative", help="Pose from the median pose of each person."),
+        bool, typer.Option("--relative", help="Pose measured from the median pose of each person.")
     ] = False,
-    by: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column that tells persons apart; by default input, Identity and face_id.",
-            show_default=False,
-        ),
-    ] = None,
-    convention: Annotated[
-        str | None,
-        typer.Option(
-            help="Of the pose columns; by default what a Parquet file says, or feat.",
-            show_default=False,
-        ),
-    ] = None,
+    by: By = None,
+    convention: GivenConvention = None,
     use_flagged: Annotated[
         bool,
-        typer.Option("--use-flagged", help="Rows with PoseFlags count; they are gaps otherwise."),
+        typer.Option("--use-flagged", help="Use rows with PoseFlags, which are gaps otherwise."),
     ] = False,
     summary: Annotated[
         Path | None,
         typer.Option(
             metavar="OUT",
-            help="Also write a row for each person: mean pose, range, speed. .csv or .parquet.",
-            show_default=False,
+            help="Also write a row for each person: mean pose, range, speed; .csv or .parquet.",
         ),
     ] = None,
     force: Force = False,
@@ -106,15 +89,16 @@ def motion(
         typer.echo(f"{summary}: {sum(map(len, summaries))} persons")
 
 
-@app.command()
+@app.command(rich_help_panel=MEASURE)
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A table with pose columns.")],
+    first: Annotated[
+        Path, typer.Argument(metavar="A", help="Table with pose columns, .csv or .parquet.")
+    ],
     second: Annotated[
         Path | None,
         typer.Argument(
             metavar="B",
-            help="Another one of the same frames; left out: our pose from the landmarks of A.",
-            show_default=False,
+            help="Table of the same frames. By default our pose from the landmarks of A.",
         ),
     ] = None,
     output: Annotated[
@@ -123,32 +107,28 @@ def compare(
             "-o",
             "--output",
             metavar="OUT",
-            help="Write the statistics to a .csv or .parquet file.",
-            show_default=False,
+            help="Also write the statistics, a .csv or .parquet file.",
         ),
     ] = None,
-    picture: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="OUT", help="Draw both tables: .png, .svg or .pdf.", show_default=False
-        ),
-    ] = None,
+    picture: AlsoPicture = None,
     from_a: Annotated[
         str | None,
         typer.Option(
-            metavar="CONVENTION",
-            help="Of A's pose; by default what the file says, openface by its columns, or feat.",
-            show_default=False,
+            metavar="NAME",
+            help="Convention of A's pose. By default what the file says, openface by its columns, "
+            "or else feat.",
+            autocompletion=complete_conventions,
         ),
     ] = None,
     from_b: Annotated[
         str | None,
-        typer.Option(metavar="CONVENTION", help="Of B's pose, likewise.", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="Convention of B's pose, likewise.",
+            autocompletion=complete_conventions,
+        ),
     ] = None,
-    by: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN", help="Column that tells persons apart.", show_default=False),
-    ] = None,
+    by: By = None,
     force: Force = False,
 ) -> None:
     """Compare two pose tables of the same frames."""

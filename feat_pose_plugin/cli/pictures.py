@@ -7,67 +7,48 @@ from typing import Annotated
 
 import typer
 
-from feat_pose_plugin.cli.application import Force, app
-
-_Convention = Annotated[
-    str | None,
-    typer.Option(
-        metavar="CONVENTION",
-        help="What the pose columns are in. By default what the file or feat-pose.json beside it "
-        "says, or else feat.",
-        show_default=False,
-    ),
-]
-_Fps = Annotated[
-    float | None,
-    typer.Option(
-        metavar="N",
-        min=0.001,
-        help="Frames per second of the video, for time in seconds.",
-        show_default=False,
-    ),
-]
-_FirstFrame = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="Number of the video's first frame in the table. By default 1 for OpenFace's tables, "
-        "0 for others.",
-        show_default=False,
-    ),
-]
+from feat_pose_plugin.cli.application import app
+from feat_pose_plugin.cli.options import (
+    LOOK,
+    FirstFrame,
+    Force,
+    Fps,
+    GivenConvention,
+    Picture,
+    PoseTable,
+    complete_conventions,
+)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def plot(
     tables: Annotated[
         list[Path],
-        typer.Argument(metavar="TABLE...", help="Tables with pose columns, .csv or .parquet."),
+        typer.Argument(metavar="TABLE", help="Tables with pose columns, .csv or .parquet."),
     ],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="OUT", help="A .png, .pdf or .svg file.")
-    ],
+    output: Picture,
     orientation: Annotated[
         bool,
         typer.Option(
             "--orientation", help="Where heads point: the density of rows over yaw and pitch."
         ),
     ] = False,
-    fps: _Fps = None,
+    fps: Fps = None,
     convention: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="CONVENTION",
-            help="What the pose columns are in; once for all tables, or once for each in their "
-            "order. By default what a file or feat-pose.json beside it says, or else feat.",
-            show_default=False,
+            metavar="NAME",
+            help="Convention of the tables' pose; once for all, or once for each in their order. "
+            "By default what the file or the feat-pose.json beside it says, or else feat.",
+            autocompletion=complete_conventions,
         ),
     ] = None,
     force: Force = False,
 ) -> None:
-    """Draw pitch, yaw and roll over time, in degrees, and X, Y, Z if they are known.
+    """Draw pose over time, or where heads point.
 
-    Spans without a pose are shaded, rows with PoseFlags are faded and marked.
+    Angles are in degrees; X, Y, Z are drawn if they are known. Spans without a pose
+    are shaded, rows with PoseFlags are faded and marked.
     """
     from feat_pose_plugin.show.plots import plot_orientation, plot_time_lines, save_figure
     from feat_pose_plugin.show.poses import DRAWN_COLUMNS, read_posed
@@ -96,21 +77,24 @@ def plot(
     typer.echo(f"wrote {output}")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def overlay(
     source: Annotated[Path, typer.Argument(metavar="VIDEO|IMAGE", help="What the table is about.")],
     table: Annotated[
         Path,
         typer.Argument(
-            metavar="TABLE", help="Its pose and its landmarks or face boxes, .csv or .parquet."
+            metavar="TABLE",
+            help="Table with pose columns and landmarks or face boxes, .csv or .parquet.",
         ),
     ],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="OUT", help="A video, .mp4; or a picture, .png."),
+        typer.Option(
+            "-o", "--output", metavar="OUT", help="Output: a video, .mp4, or a picture, .png."
+        ),
     ],
-    convention: _Convention = None,
-    first_frame: _FirstFrame = None,
+    convention: GivenConvention = None,
+    first_frame: FirstFrame = None,
     force: Force = False,
 ) -> None:
     """Draw the heads of a table on its video or photograph.
@@ -142,19 +126,22 @@ def overlay(
     typer.echo(f"wrote {output}: {count} frames")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def demo(
     folder: Annotated[
-        Path,
-        typer.Option("-o", "--output", metavar="FOLDER", help="Where the two files go."),
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder of the two files.")
     ] = Path("feat-pose-demo"),
+    force: Force = False,
 ) -> None:
     """Estimate the tables that come with py-feat.
 
     Prints a summary, writes a CSV (radians) and a picture (degrees).
     """
-    from feat_pose_plugin.cli.demo import describe_demo, estimate_demo, write_demo
+    from feat_pose_plugin.cli.demo import demo_files, describe_demo, estimate_demo, write_demo
+    from feat_pose_plugin.tables.outputs import refuse_existing
 
+    if not force:
+        refuse_existing([(None, path) for path in demo_files(folder)])
     poses = estimate_demo()
     written = write_demo(poses, folder)
     typer.echo(describe_demo(poses))
@@ -162,24 +149,28 @@ def demo(
         typer.echo(f"wrote {path}")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def report(
-    table: Annotated[
-        Path, typer.Argument(metavar="TABLE", help="A table with pose columns, .csv or .parquet.")
+    table: PoseTable,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT", help="Output: an .html file.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="A .html file.")],
-    convention: _Convention = None,
-    fps: _Fps = None,
+    convention: GivenConvention = None,
+    fps: Fps = None,
     video: Annotated[
         Path | None,
         typer.Option(
-            metavar="VIDEO", help="What the table is about, for pictures of the rows in doubt."
+            metavar="VIDEO",
+            help="Video that the table is about, for pictures of the rows in doubt.",
         ),
     ] = None,
-    first_frame: _FirstFrame = None,
+    first_frame: FirstFrame = None,
     force: Force = False,
 ) -> None:
-    """Write one page about a table: weights, counts, distributions, time lines, rows in doubt."""
+    """Write a web page about one table.
+
+    It shows weights, counts, distributions, time lines and the rows in doubt.
+    """
     from feat_pose_plugin.show.report import write_report
     from feat_pose_plugin.tables.outputs import refuse_existing
 

@@ -3,100 +3,88 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from feat_pose_plugin.cli.application import Force, Offline, app
+from feat_pose_plugin.cli.application import app
+from feat_pose_plugin.cli.options import (
+    CONVENTIONS,
+    PICTURES,
+    POSE,
+    VIDEOS,
+    Convention,
+    Force,
+    InterOcular,
+    LandmarkModel,
+    LandmarkTables,
+    Model,
+    Offline,
+    Output,
+    PoseTables,
+    Quality,
+    complete_conventions,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from feat_pose_plugin.pose.estimate import RotationFrame, Translation
 
-_Output = Annotated[
-    Path,
-    typer.Option(
-        "-o",
-        "--output",
-        metavar="OUT",
-        help="For one table a .csv or .parquet file; otherwise an existing folder.",
-    ),
-]
-
-
-@app.command()
+@app.command(rich_help_panel=POSE)
 def estimate(
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(metavar="IN", help="Tables with landmarks, .csv or .parquet, or folders."),
-    ],
-    output: _Output,
-    model: Annotated[
-        str, typer.Option(help="A name that `feat-pose models` lists.")
-    ] = "pose_mlp_synth",
-    convention: Annotated[
-        str,
-        typer.Option(
-            help="What the columns mean: feat (radians), degrees or feat-degrees (the same in "
-            "degrees), img2pose, 300w-lp, openface, feat-0.6, feat-0.7, feat-mp."
-        ),
-    ] = "feat",
-    landmark_model: Annotated[
-        str,
-        typer.Option(
-            help="2d: the jaw is the contour seen in the picture; 3d: points of the head; auto: "
-            "meshes are 3d, all others 2d."
-        ),
-    ] = "auto",
+    inputs: LandmarkTables,
+    output: Output,
+    model: Model = "pose_mlp_synth",
+    convention: Convention = "feat",
+    landmark_model: LandmarkModel = "auto",
     height: Annotated[
-        int | None, typer.Option(min=1, help="Height of the video frame in pixels, if known.")
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            min=1,
+            help="Height of the video frame in pixels. By default the column FrameHeight.",
+        ),
     ] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Its width, if known.")] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            min=1,
+            help="Width of the video frame in pixels. By default the column FrameWidth.",
+        ),
+    ] = None,
     rotation_frame: Annotated[
-        str, typer.Option(help="line_of_sight, or camera, which needs the frame size.")
+        Literal["line_of_sight", "camera"],
+        typer.Option(help="What a rotation is measured from. camera needs the frame size."),
     ] = "line_of_sight",
     translation: Annotated[
-        str | None,
+        Literal["geometric", "learned"] | None,
         typer.Option(
-            help="X, Y, Z by geometry (geometric) or by the model (learned); by default its own, "
-            "and geometry where it has none.",
-            show_default=False,
+            help="Where X, Y, Z come from. By default the model, or geometry where it has none."
         ),
     ] = None,
     focal_length: Annotated[
         float | None,
-        typer.Option(help="Pixels; height + width by default.", show_default=False),
+        typer.Option(metavar="PIXELS", help="Focal length in pixels. By default height + width."),
     ] = None,
     principal_point: Annotated[
         tuple[float, float] | None,
         typer.Option(
-            metavar="X Y", help="Pixels; the middle of the frame by default.", show_default=False
+            metavar="X Y", help="Principal point in pixels. By default the middle of the frame."
         ),
     ] = None,
-    inter_ocular_mm: Annotated[
-        float | None,
-        typer.Option(
-            help="Distance of the outer eye corners, for X, Y, Z in millimetres.",
-            show_default=False,
-        ),
-    ] = None,
-    quality: Annotated[
-        bool, typer.Option("--quality", help="Also add PoseResidual and PoseFlags.")
-    ] = False,
+    inter_ocular_mm: InterOcular = None,
+    quality: Quality = False,
     processes: Annotated[
-        int, typer.Option("--jobs", metavar="N", min=1, help="How many tables at a time.")
+        int, typer.Option("--jobs", metavar="N", min=1, help="Tables at a time, a process each.")
     ] = 1,
     scheduler: Annotated[
         str | None,
         typer.Option(
-            metavar="ADDRESS", help="Let the workers of a Dask cluster do it.", show_default=False
+            metavar="ADDRESS", help="Address of a Dask cluster whose workers do the work."
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace outputs that another program wrote.")
-    ] = False,
+    force: Force = False,
     offline: Offline = False,
 ) -> None:
     """Add the six pose columns to landmark tables.
@@ -117,14 +105,19 @@ def estimate(
     from feat_pose_plugin.tables.pose_tables import PoseTable
     from feat_pose_plugin.tables.runs import open_run
 
+    for path in inputs:
+        if path.suffix.lower() in VIDEOS | PICTURES:
+            raise typer.BadParameter(
+                f"{path} is a video or a picture, and estimate reads tables of landmarks. To find "
+                f"the faces in it: feat-pose detect {path} -o {output}"
+            )
     jobs = plan_outputs(inputs, output)
     estimator = PoseEstimator(
         backend=get_pose_backend(model),
-        # Names are checked by what reads them.
         landmark_model=landmark_model,
         convention=convention,
-        rotation_frame=cast("RotationFrame", rotation_frame),
-        translation=cast("Translation | None", translation),
+        rotation_frame=rotation_frame,
+        translation=translation,
         focal_length=focal_length,
         principal_point=principal_point,
         inter_ocular_mm=inter_ocular_mm,
@@ -154,38 +147,34 @@ def estimate(
             bar.refresh()
 
 
-@app.command()
+@app.command(rich_help_panel=POSE)
 def convert(
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(metavar="IN", help="Tables with pose columns, .csv or .parquet."),
+    inputs: PoseTables,
+    output: Output,
+    there: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="NAME",
+            help=f"Convention that is wanted: {CONVENTIONS}.",
+            autocompletion=complete_conventions,
+        ),
     ],
-    output: _Output,
-    there: Annotated[str, typer.Option("--to", metavar="CONVENTION", help="What is wanted.")],
     here: Annotated[
         str | None,
         typer.Option(
             "--from",
-            metavar="CONVENTION",
-            help="What the pose columns are in. May be left out where a Parquet file says it.",
-            show_default=False,
+            metavar="NAME",
+            help="Convention of the table's pose. May be left out if a Parquet file says it.",
+            autocompletion=complete_conventions,
         ),
     ] = None,
-    inter_ocular_mm: Annotated[
-        float | None,
-        typer.Option(
-            metavar="MM",
-            help="Distance of the outer eye corners: how long a unit of X, Y, Z is.",
-            show_default=False,
-        ),
-    ] = None,
+    inter_ocular_mm: InterOcular = None,
     force: Force = False,
 ) -> None:
     """Convert the pose columns of tables to another convention.
 
-    All other columns and all rows stay as they are. The conventions: feat, feat-degrees (or
-    degrees), img2pose, 300w-lp, openface, feat-0.6, feat-0.7, feat-mp, mediapipe, rotvec,
-    quaternion, matrix.
+    All other columns and all rows stay as they are.
     """
     from tqdm import tqdm
 

@@ -3,48 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, Literal
 
 import typer
 
 from feat_pose_plugin.cli.application import app
-
-if TYPE_CHECKING:
-    from feat_pose_plugin.pose.landmark_models import LandmarkKind
+from feat_pose_plugin.cli.options import TRAIN, Force, KnownConvention, Seed
 
 train = typer.Typer(no_args_is_help=True, help="Train weights of your own.")
-app.add_typer(train, name="train")
+app.add_typer(train, name="train", rich_help_panel=TRAIN)
 
-_Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
 _Weights = Annotated[
     Path,
     typer.Option(
         "-o",
         "--output",
         metavar="NAME.safetensors",
-        help="NAME.json is written beside it.",
+        help="Output: the weights; NAME.json is written beside them.",
         callback=lambda path: _checkpoint(path),
     ),
 ]
-_Hidden = Annotated[
-    str | None,
-    typer.Option(metavar="N-N-...", help="Units of the hidden layers.", show_default=False),
-]
+_Hidden = Annotated[str | None, typer.Option(metavar="N-N-...", help="Units of the hidden layers.")]
 
 
 @train.command()
 def synth(
     face_model: Annotated[
-        Path,
-        typer.Option(metavar="PATH", help="ICT-FaceKit: an NPZ file, or a checkout of it."),
+        Path, typer.Option(metavar="PATH", help="ICT-FaceKit: an .npz file, or a checkout of it.")
     ],
     output: _Weights,
-    landmark_kind: Annotated[str, typer.Option(help="2d or 3d.")],
+    landmark_kind: Annotated[
+        Literal["2d", "3d"], typer.Option(help="Kind of landmarks that the network reads.")
+    ],
     hidden: _Hidden = None,
     faces: Annotated[
-        int | None, typer.Option(min=1, help="How many faces to train on.", show_default=False)
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Number of faces. By default as for the bundled weights."
+        ),
     ] = None,
-    seed: _Seed = 0,
+    seed: Seed = 0,
+    force: Force = False,
 ) -> None:
     """Train on synthetic faces.
 
@@ -52,9 +51,12 @@ def synth(
     """
     from dataclasses import replace
 
+    from feat_pose_plugin.tables.outputs import refuse_existing
     from feat_pose_plugin.training.face_model import read_face_model
     from feat_pose_plugin.training.run import settings_for, train_synth
 
+    if not force:
+        refuse_existing([(None, output)])
     settings = settings_for(landmark_kind)
     if hidden is not None:
         settings = replace(settings, hidden=_layers(hidden))
@@ -63,7 +65,7 @@ def synth(
     error = train_synth(
         read_face_model(face_model),
         output,
-        cast("LandmarkKind", landmark_kind),  # checked by what reads it
+        landmark_kind,
         settings=settings,
         seed=seed,
         progress=True,
@@ -75,23 +77,29 @@ def synth(
 def distill(
     clips: Annotated[
         list[Path],
-        typer.Argument(metavar="CLIP...", help="Tables with landmarks and the teacher's pose."),
+        typer.Argument(
+            metavar="CLIP", help="Tables with landmarks and a teacher's pose, .csv or .parquet."
+        ),
     ],
     output: _Weights,
-    convention: Annotated[str, typer.Option(help="What the pose columns mean.")] = "feat",
+    convention: KnownConvention = "feat",
     v1: Annotated[
-        bool, typer.Option("--v1", help="256-128-64 with ReLU in place of v2's 512-256-128.")
+        bool, typer.Option("--v1", help="Train 256-128-64 with ReLU in place of v2's 512-256-128.")
     ] = False,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="30 by default.", show_default=False)
+        int | None, typer.Option(metavar="N", min=1, help="Epochs. By default 30.")
     ] = None,
-    seed: _Seed = 0,
+    seed: Seed = 0,
+    force: Force = False,
 ) -> None:
     """Train to answer as a teacher does, by py-feat's own recipe."""
     from dataclasses import replace
 
+    from feat_pose_plugin.tables.outputs import refuse_existing
     from feat_pose_plugin.training.distill import RECIPES, train_distill
 
+    if not force:
+        refuse_existing([(None, output)])
     settings = RECIPES["v1" if v1 else "v2"]
     if epochs is not None:
         settings = replace(settings, epochs=epochs)
