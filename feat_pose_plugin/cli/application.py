@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import shutil
+import os
 import sys
 import textwrap
 import warnings
@@ -64,7 +64,7 @@ app = typer.Typer(
 def _say(text: str) -> None:
     """On stderr; on a terminal no line is longer than it is wide."""
     if sys.stderr.isatty():
-        width = min(shutil.get_terminal_size().columns, 100)
+        width = min(os.get_terminal_size(sys.stderr.fileno()).columns, 100)
         lines = text.splitlines()
         fill = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False).fill
         text = "\n".join(map(fill, lines))

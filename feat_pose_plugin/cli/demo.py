@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow as pa
 
 from feat_pose_plugin.errors import TableError
-from feat_pose_plugin.files import writing
 from feat_pose_plugin.mlp.weights import feat_folder
 from feat_pose_plugin.pose.estimate import estimate_pose
 from feat_pose_plugin.show.plots import ANGLE_LABELS, plot_time_lines, save_figure
@@ -78,8 +77,12 @@ def write_demo(poses: dict[str, pd.DataFrame], folder: Path) -> tuple[Path, Path
         TableError: The folder or a file cannot be written.
     """
     table, picture = demo_files(folder)
-    with writing(picture):
+    try:
         folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise TableError(
+            f"the folder {folder} could not be made: {error.strerror}. Choose another folder."
+        ) from error
     save_figure(plot_time_lines(poses), picture)
     rows = pd.concat(poses, names=["table", "row"]).reset_index()
     write_table(pa.Table.from_pandas(rows, preserve_index=False), table)

@@ -7,12 +7,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from feat_pose_plugin.cli.application import Force, Offline, app
+from feat_pose_plugin.cli.application import app
+from feat_pose_plugin.cli.options import POSE, VIDEOS, Force, Model, Offline, Quality
 
-_VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
 
-
-@app.command()
+@app.command(rich_help_panel=POSE)
 def detect(
     inputs: Annotated[
         list[Path], typer.Argument(metavar="IN", help="Videos and pictures.", exists=True)
@@ -23,27 +22,26 @@ def detect(
             "-o",
             "--output",
             metavar="OUT",
-            help="A .csv or .parquet file for all inputs, or an existing folder for a table each.",
+            help="Output: a .csv or .parquet file for all, or an existing folder for a table each.",
         ),
     ],
     face_model: Annotated[
-        Literal["retinaface", "img2pose"], typer.Option(help="What finds the faces.")
+        Literal["retinaface", "img2pose"], typer.Option(help="Model of the faces.")
     ] = "retinaface",
     landmark_model: Annotated[
-        Literal["mobilefacenet", "mobilenet", "pfld"], typer.Option(help="What finds landmarks.")
+        Literal["mobilefacenet", "mobilenet", "pfld"],
+        typer.Option(help="Model of the landmarks."),
     ] = "mobilefacenet",
-    pose_model: Annotated[
-        str, typer.Option(help="What estimates the pose: a name that `feat-pose models` lists.")
-    ] = "pose_mlp_synth",
+    pose_model: Model = "pose_mlp_synth",
     identity_model: Annotated[
         Literal["arcface", "facenet"] | None,
-        typer.Option(help="What tells persons apart; by default nothing.", show_default=False),
+        typer.Option(help="Model of the persons. By default none."),
     ] = None,
-    quality: Annotated[
-        bool, typer.Option("--quality", help="Also add PoseError, PoseResidual and PoseFlags.")
-    ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Frames at a time.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
+    quality: Quality = False,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Frames at a time.")] = 1,
+    device: Annotated[
+        Literal["cpu", "cuda", "mps", "auto"], typer.Option(help="Device of py-feat's models.")
+    ] = "cpu",
     force: Force = False,
     offline: Offline = False,
 ) -> None:
@@ -94,7 +92,7 @@ def detect(
     for paths, target in jobs:
         found = []
         for path in tqdm(paths, unit="file", disable=None if len(paths) > 1 else True):
-            kind = "video" if path.suffix.lower() in _VIDEOS else "image"
+            kind = "video" if path.suffix.lower() in VIDEOS else "image"
             faces = detector.detect(
                 str(path), data_type=kind, batch_size=batch_size, progress_bar=kind == "video"
             )

@@ -85,7 +85,9 @@ def doctor() -> None:
 
 @app.command(rich_help_panel=MACHINE)
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="pose_mlp: py-feat's weights.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Pose model to fetch: pose_mlp, py-feat's.")
+    ],
     revision: Annotated[
         str, typer.Option(metavar="REV", help="Branch, tag or commit of the hub repository.")
     ] = "main",

@@ -14,7 +14,6 @@ from feat_pose_plugin.cli.options import (
     AlsoPicture,
     By,
     Force,
-    GivenConvention,
     Output,
     PoseTables,
     complete_conventions,
@@ -36,7 +35,14 @@ def motion(
         bool, typer.Option("--relative", help="Pose measured from the median pose of each person.")
     ] = False,
     by: By = None,
-    convention: GivenConvention = None,
+    convention: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Convention of the table's pose. By default what a Parquet file says, or feat.",
+            autocompletion=complete_conventions,
+        ),
+    ] = None,
     use_flagged: Annotated[
         bool,
         typer.Option("--use-flagged", help="Use rows with PoseFlags, which are gaps otherwise."),

@@ -142,7 +142,12 @@ InterOcular = Annotated[
         help="Distance of the outer eye corners in millimetres, for X, Y, Z in millimetres.",
     ),
 ]
-Quality = Annotated[bool, typer.Option("--quality", help="Also write PoseResidual and PoseFlags.")]
+Quality = Annotated[
+    bool,
+    typer.Option(
+        "--quality", help="Also write how far each row can be trusted: PoseResidual and PoseFlags."
+    ),
+]
 Fps = Annotated[
     float | None,
     typer.Option(metavar="N", help="Frames per second of the video, for time in seconds."),

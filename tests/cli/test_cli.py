@@ -376,5 +376,5 @@ def test_demo_prints_a_table_and_says_where_its_files_are(tmp_path: Path) -> Non
 
 def test_demo_into_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     result = feat_pose("demo", "-o", tmp_path / "no" / "folder")
-    refused(result, 2, "could not be written", "No such file")
+    refused(result, 2, "could not be made", "No such file")
     assert [*tmp_path.iterdir()] == []

@@ -76,7 +76,7 @@ def test_writes_one_table_and_one_picture(poses: dict[str, pd.DataFrame], tmp_pa
 def test_an_output_that_cannot_be_is_a_table_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("precious")
     for folder in (tmp_path / "no" / "folder", tmp_path / "file"):
-        with pytest.raises(TableError, match="could not be written"):
+        with pytest.raises(TableError, match="could not be made"):
             write_demo(some_poses([1, 2]), folder)
     assert [*tmp_path.iterdir()] == [tmp_path / "file"]
 

@@ -1,0 +1,86 @@
+"""The commands in docs/command-line.md, written from the commands themselves.
+
+::
+
+    python tests/pages/command_page.py
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import typer
+from documents import with_part
+
+from feat_pose_plugin.cli import app
+from feat_pose_plugin.cli.options import PANELS
+
+PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
+BEGIN = "<!-- begin: written by tests/pages/command_page.py -->"
+END = "<!-- end: written by tests/pages/command_page.py -->"
+
+
+def commands(group=None, name: str = "feat-pose") -> Iterator[tuple[str, object]]:
+    """Every command by what is typed, those of groups under the name of their group."""
+    group = group or typer.main.get_command(app)
+    for each, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{name} {each}")
+        else:
+            yield f"{name} {each}", command
+
+
+def panel_of(name: str) -> str:
+    """The panel of a command, or of the group that it is in."""
+    return typer.main.get_command(app).commands[name.split()[1]].rich_help_panel
+
+
+def value_of(parameter) -> str:
+    """What stands for the value of an option: its choices, or a word."""
+    if getattr(parameter, "is_flag", False):
+        return ""
+    descriptor = getattr(parameter, "type_descriptor", None)  # of typer >= 0.26
+    choices = (
+        get_args(descriptor.annotation) if descriptor else getattr(parameter.type, "choices", ())
+    )
+    return parameter.metavar or "|".join(choices)
+
+
+def row(parameter) -> str:
+    """An argument or option: how it is typed, what it is, and what it is by default."""
+    value = value_of(parameter)
+    typed = f"{', '.join(parameter.opts)} {value}" if parameter.opts[0][0] == "-" else value
+    default = parameter.default
+    told = parameter.show_default and default not in (None, False)
+    if parameter.required:
+        said = f"{parameter.help} Required."
+    else:
+        said = f"{parameter.help} Default: `{default}`." if told else parameter.help
+    typed = typed.strip().replace("|", "\\|")
+    return f"| `{typed}` | {said} |"
+
+
+def text() -> str:
+    """The commands as Markdown, one table of arguments and options for each."""
+    parts = []
+    for panel in PANELS:
+        parts.append(f"## {panel}")
+        for name, command in commands():
+            if panel_of(name) == panel:
+                rows = [row(each) for each in command.params if each.name != "help"]
+                table = ["| argument or option | |", "|---|---|", *rows]
+                head = [f"### `{name}`", "", inspect.cleandoc(command.help), ""]
+                parts.append("\n".join([*head, *table]))
+    return "\n\n".join(parts)
+
+
+def page() -> str:
+    """The page with its commands as they are now."""
+    return with_part(PAGE, BEGIN, text(), END)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
