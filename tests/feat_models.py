@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import cv2
 import feat.data
+import feat.detector
 import feat.gaze_detectors.l2cs
 import feat.MPDetector
 import feat.utils.face_pose_mlp
@@ -25,12 +27,8 @@ import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
-import skops.io
 import torch
-import xgboost
 from feat.au_detectors.MP_Blendshapes.MP_Blendshapes_test import MediaPipeBlendshapesMLPMixer
-from feat.au_detectors.StatLearning.SL_test import SVMClassifier, XGBClassifier
-from feat.emo_detectors.StatLearning.EmoSL_test import EmoSVMClassifier
 from feat.face_detectors.Retinaface.Retinaface_model import RETINAFACE_R34_CFG, RetinaFace
 from feat.facepose_detectors.img2pose.deps.models import FasterDoFRCNN
 from feat.landmark_detectors.basenet_test import MobileNet_GDConv
@@ -40,9 +38,6 @@ from feat.multitask.model_v2 import MEGraphAUv2, ModelV2Config
 from feat.pretrained import AU_LANDMARK_MAP
 from feat.utils import MP_BLENDSHAPE_NAMES
 from safetensors.torch import save_file
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
@@ -80,8 +75,6 @@ IMG2POSE = {
     "bbox_y_factor": 1.1,
     "expand_forehead": 0.1,
 }
-AUS = XGBClassifier().au_keys
-EMOTIONS = ["anger", "disgust", "fear", "happ", "sad", "sur", "neutral"]
 
 
 # Random weights
@@ -96,6 +89,19 @@ class StandIn(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         return self.fc(faces.new_zeros(len(faces), 512))
+
+
+class ClassifierStandIn:
+    """For the classifiers of action units and emotions, which read histograms of gradients."""
+
+    def load_weights(self, **parts: object) -> None:
+        """None are needed."""
+
+    def detect_au(self, frame: np.ndarray, landmarks: object) -> np.ndarray:
+        return np.zeros((len(frame), 20))
+
+    def detect_emo(self, frame: np.ndarray, landmarks: object) -> np.ndarray:
+        return np.zeros((len(frame), 7))
 
 
 def _stand_in(**layers: nn.Module) -> nn.Module:
@@ -155,28 +161,6 @@ def _blendshapes_to_aus(path: Path) -> None:
     )
 
 
-def _of_hog(
-    make: Callable[[], object], classifier: object, classes: list[str], *regions: str
-) -> Callable[[Path], None]:
-    """A classifier of each class on a picture's histogram of gradients and its landmarks."""
-
-    def write(path: Path) -> None:
-        random = np.random.default_rng(0)
-        hog = random.normal(size=(8, 5408))
-        scaler = StandardScaler().fit(hog)
-        pca = PCA(2).fit(scaler.transform(hog))
-        classifier.fit(random.normal(size=(8, 2 + 136)), [0, 1] * 4)
-        model = make()
-        model.load_weights(
-            **{f"scaler_{region}": scaler for region in regions},
-            **{f"pca_model_{region}": pca for region in regions},
-            classifiers=dict.fromkeys(classes, classifier),
-        )
-        skops.io.dump(model, path)
-
-    return write
-
-
 def _multitask() -> nn.Module:
     return MEGraphAUv2(ModelV2Config(**MULTITASK, pretrained=False))
 
@@ -200,15 +184,9 @@ FILES: dict[tuple[str, str], Callable[[Path], None]] = {
     ).save(str(path)),
     ("mp_blendshapes", "face_blendshapes.pth"): _torch_file(MediaPipeBlendshapesMLPMixer, None),
     ("bs_to_au", "bs_to_au_pls_v2.npz"): _blendshapes_to_aus,
-    ("xgb_au", "xgb_au_classifier_v2.skops"): _of_hog(
-        XGBClassifier, xgboost.XGBClassifier(n_estimators=1), AUS, "upper", "lower", "full"
-    ),
-    ("svm_au", "svm_au_classifier_v2.skops"): _of_hog(
-        SVMClassifier, LinearSVC(), AUS, "upper", "lower", "full"
-    ),
-    ("svm_emo", "svm_emo_classifier.skops"): _of_hog(
-        EmoSVMClassifier, LinearSVC(), EMOTIONS, "full"
-    ),
+    ("xgb_au", "xgb_au_classifier_v2.skops"): _json({}),
+    ("svm_au", "svm_au_classifier_v2.skops"): _json({}),
+    ("svm_emo", "svm_emo_classifier.skops"): _json({}),
     ("resmasknet", "config.json"): _json({"in_channels": 3, "num_classes": 7}),
     ("resmasknet", "ResMaskNet_Z_resmasking_dropout1_rot30.pth"): _torch_file(
         lambda: _stand_in(fc=nn.Sequential(nn.Dropout(), nn.Linear(512, 7))), "net"
@@ -219,6 +197,14 @@ FILES: dict[tuple[str, str], Callable[[Path], None]] = {
     ),
 }
 """What writes each file that py-feat downloads: (repository of py-feat, file)."""
+
+
+STAND_INS = {
+    **dict.fromkeys(("ResMasking", "ArcFace", "InceptionResnetV1"), StandIn),
+    **dict.fromkeys(("XGBClassifier", "SVMClassifier", "EmoSVMClassifier"), ClassifierStandIn),
+    "load_l2cs_from_hf": lambda device: lambda crops: (np.zeros(len(crops)), np.zeros(len(crops))),
+}
+"""What stands in py-feat's modules for what has nothing to do with pose and takes long."""
 
 
 class Hub:
@@ -266,10 +252,11 @@ def feat_hub(folder: Path, own: dict[tuple[str, str], Path] | None = None) -> It
         for module in _feat_modules():
             if getattr(module, "hf_hub_download", None) is huggingface_hub.hf_hub_download:
                 patch.setattr(module, "hf_hub_download", hub.download)
-            for network in {"ResMasking", "ArcFace", "InceptionResnetV1"} & vars(module).keys():
-                patch.setattr(module, network, StandIn)
-        zeros = lambda device: lambda crops: (np.zeros(len(crops)),) * 2  # noqa: E731
-        patch.setattr(feat.gaze_detectors.l2cs, "load_l2cs_from_hf", zeros)
+            for name in STAND_INS.keys() & vars(module).keys():
+                patch.setattr(module, name, STAND_INS[name])
+        for module in (feat.detector, feat.MPDetector):  # skops, for the classifiers
+            patch.setattr(module, "load", lambda file, trusted: MagicMock())
+            patch.setattr(module, "get_untrusted_types", lambda file: [])
         patch.setattr(huggingface_hub, "hf_hub_download", hub.download)
         patch.setattr(feat.utils.face_pose_mlp, "_CACHE", {})
         patch.delenv("FEAT_POSE_MLP_PATH", raising=False)

@@ -489,7 +489,8 @@ def test_a_backend_of_ones_own(path, look, known):
     detector = getattr(detectors, name)(**arguments, pose_model=backend)
     assert detector.info["facepose_model"] == "fixed"
     fex = look(detector, [known(path), []], batch_size=2)
-    np.testing.assert_allclose(fex.poses[:5], [[-0.1, -0.3, 0.2, 1, 2, 3]] * 5, atol=1e-6)
+    np.testing.assert_allclose(rotvec_deg(fex[:5]), np.degrees([[0.1, 0.2, 0.3]] * 5), atol=1e-4)
+    assert fex[["X", "Y", "Z"]].to_numpy()[:5].tolist() == [[1, 2, 3]] * 5
     assert fex.poses[5:].isna().all(axis=None)
     assert {asked[1:] for asked in backend.asked} == {((667, 1000), LANDMARK_MODELS[path])}
 
