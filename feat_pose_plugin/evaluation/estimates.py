@@ -16,7 +16,6 @@ from feat_pose_plugin.pose.conventions import find_convention
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.pose.landmarks import (
     Landmarks,
-    read_landmarks,
     usable_rows,
 )
 from feat_pose_plugin.pose.registry import find_pose_backend
@@ -49,7 +48,7 @@ def measure(backend: str | PoseBackend, reference: Reference, landmark_model: st
     """
     landmarks = reference.landmarks
     if landmark_model != "auto":
-        landmarks = read_landmarks(landmarks.points, landmark_model)
+        landmarks = landmarks.made_by(landmark_model)
     rotation = estimate_rotations(backend, landmarks, reference.frame_size)
     reasons = {
         "landmarks missing": ~usable_rows(landmarks.points),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Literal, get_args
@@ -14,7 +14,7 @@ from torch import Tensor
 from feat_pose_plugin.errors import BackendError, ConventionError, FrameSizeError, OptionError
 from feat_pose_plugin.pose.arguments import is_length, is_name, is_number
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
-from feat_pose_plugin.pose.camera import cameras, line_of_sight
+from feat_pose_plugin.pose.camera import find_camera, line_of_sight
 from feat_pose_plugin.pose.columns import may_hold_numbers, numbers_in
 from feat_pose_plugin.pose.conventions import (
     FEAT_FACEPOSE_COLUMNS_6D,
@@ -22,14 +22,20 @@ from feat_pose_plugin.pose.conventions import (
     from_rotvec_pose,
     unit_ratio,
 )
-from feat_pose_plugin.pose.landmark_models import LandmarkModel, find_landmark_model, is_auto
+from feat_pose_plugin.pose.landmark_models import (
+    LandmarkKind,
+    LandmarkModel,
+    find_landmark_model,
+    is_auto,
+)
 from feat_pose_plugin.pose.landmarks import Landmarks, read_landmarks
 from feat_pose_plugin.pose.partitions import FRAME_SIZE_COLUMNS, estimate_partitions
-from feat_pose_plugin.pose.quality import QUALITY_COLUMNS, judge
+from feat_pose_plugin.pose.quality import QUALITY_COLUMNS, REASONS, judge, quality_columns
 from feat_pose_plugin.pose.reference_face import load_rigid_face
 from feat_pose_plugin.pose.registry import call_foreign, find_pose_backend
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec, rotvec_to_matrix
 from feat_pose_plugin.pose.tag import PoseTag, seal_tag, write_tag
+from feat_pose_plugin.pose.torch_state import plain_torch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
 RotationFrame = Literal["line_of_sight", "camera"]
 Translation = Literal["learned", "geometric"]
 
+_ROWS_AT_ONCE = 2048  # on a CPU: what one step leaves the next finds in the cache
 _LARGEST_FRAME = 1 << 24  # pixels a side; float32 counts no further
 _FAR = 1 << 12  # pixels from the origin; beyond, float32 rounds by more than 1 / 8192
 
@@ -200,42 +207,41 @@ class PoseEstimator:
         """Estimate a batch; see :func:`estimate_pose`. ``Landmarks`` are taken as they are read."""
         import pandas as pd
 
-        table = landmarks if isinstance(landmarks, pd.DataFrame) else None
-        if isinstance(landmarks, Landmarks):
-            read = landmarks
-        else:
-            read = read_landmarks(landmarks, self.profile or "auto")
-        if device is not None:
-            read = _to_device(read, device)
+        with plain_torch():
+            read = (
+                landmarks
+                if isinstance(landmarks, Landmarks)
+                else read_landmarks(landmarks, self.profile or "auto")
+            )
+            if device is not None:
+                read = _to_device(read, device)
+            table = landmarks if isinstance(landmarks, pd.DataFrame) else None
+            sizes = self._frame_sizes(frame_size, table, len(read.points))
+            pose = read.points.new_empty(len(read.points), 6, dtype=torch.float32)
+            judged = pose[:, :0]
+            if self.quality:
+                judged = pose.new_empty(len(pose), len(REASONS) + 1)
+            for rows, points, model, size in _parts(read, sizes, self.backend.reads):
+                seen = self._ask_backend(points, model, size)
+                pose[rows] = self._place(seen, points[..., :2], model, size)
+                if self.quality:
+                    judged[rows] = judge(points[..., :2], seen[:, :3], model, size)
+            block = self._in_columns(pose)
+            if table is not None:
+                block.index = table.index
+            if self.quality:
+                block[QUALITY_COLUMNS] = quality_columns(judged).set_axis(block.index)
+            return block
+
+    def _frame_sizes(self, frame_size: object, table: pd.DataFrame | None, rows: int) -> Tensor:
+        """``[1, 2]`` or ``[rows, 2]`` height and width in pixels, 0 where not known."""
         sizes = None
         if frame_size is not None:
-            sizes = _read_frame_size(frame_size, len(read.points))
+            sizes = _read_frame_size(frame_size, rows)
         elif table is not None:
             sizes = frame_sizes_of(table)
-        if sizes is None:
-            self._require_no_frame_size()
-            sizes = torch.full((1, 2), torch.nan)
-        sizes = sizes.to(read.points.device)
-        seen = self._estimate(read, sizes)
-        pose = self._place(seen, read, sizes)
-        values = from_rotvec_pose(pose, self.convention)
-        convention = find_convention(self.convention)
-        tag, unit = PoseTag(convention.name, self.rotation_frame), convention.translation_unit
-        if self.inter_ocular_mm is not None and unit == "img2pose":
-            unit = "mm"
-            tag = replace(tag, translation_unit=unit)
-        values[:, 3:] *= unit_ratio("img2pose", unit, self.inter_ocular_mm)
-        block = pd.DataFrame(
-            values.cpu().numpy(),
-            columns=_pose_columns().view(),
-            index=None if table is None else table.index,
-        )
-        if self.quality:
-            block[QUALITY_COLUMNS] = judge(read, seen[:, :3], sizes).set_axis(block.index)
-        write_tag(block, tag)
-        return block
-
-    def _require_no_frame_size(self) -> None:
+        if sizes is not None:
+            return sizes.nan_to_num(0).round().int()
         needed = self.rotation_frame == "camera"
         if needed and (self.focal_length is None or self.principal_point is None):
             raise FrameSizeError(
@@ -243,45 +249,87 @@ class PoseEstimator:
                 f"a table with {' and '.join(FRAME_SIZE_COLUMNS)}, or both focal_length and "
                 "principal_point."
             )
+        return torch.zeros(1, 2, dtype=torch.int32)
 
-    def _estimate(self, landmarks: Landmarks, sizes: Tensor) -> Tensor:
-        """``[B, 6]`` what the backend says, each row with its landmark model and frame size."""
-        pose = torch.empty(len(landmarks.points), 6, device=landmarks.points.device)
-        for model, of_model in landmarks.rows_by_model():
-            points = landmarks.points[of_model]
-            part = torch.empty(len(points), 6, device=pose.device)
-            for size, of_size in _rows_by_frame_size(_rows(sizes, of_model)):
-                batch = _single_precision(points[of_size], size)
-                found = call_foreign(
-                    f"pose backend {self.backend.provenance.name!r} failed",
-                    self.backend.estimate,
-                    batch,
-                    frame_size=size,
-                    landmark_model=model,
-                )
-                _check_result(self.backend, found, batch)
-                part[of_size] = found
-            pose[of_model] = part
-        return pose
+    def _ask_backend(self, points: Tensor, model: LandmarkModel, size: FrameSize | None) -> Tensor:
+        """``[N, 6]`` what the backend says."""
+        if points.dtype == torch.float64:
+            # A face far outside the frame is moved to the origin, lest float32 round it.
+            centre = points.mean(dim=1, keepdim=True)
+            points = points - centre.where(centre.abs() > max(_FAR, *(size or (0,))), 0)
+        points = points.float()
+        found = call_foreign(
+            f"pose backend {self.backend.provenance.name!r} failed",
+            self.backend.estimate,
+            points,
+            frame_size=size,
+            landmark_model=model,
+        )
+        _check_result(self.backend, found, points)
+        return found
 
-    def _place(self, pose: Tensor, landmarks: Landmarks, sizes: Tensor) -> Tensor:
-        """``[B, 6]`` pose with X, Y, Z, and in the frame of rotation that is asked for."""
-        points, seen, position = landmarks.points, pose[:, :3], pose[:, 3:]
+    def _place(
+        self, pose: Tensor, points: Tensor, model: LandmarkModel, size: FrameSize | None
+    ) -> Tensor:
+        """``[N, 6]`` pose with X, Y, Z, and in the frame of rotation that is asked for."""
+        seen, position = pose[:, :3], pose[:, 3:]
+        camera = find_camera(size, self.focal_length, self.principal_point).to(points.device)
         solved = torch.full_like(position, torch.nan)
-        camera = cameras(sizes, self.focal_length, self.principal_point)
-        if self.rotation_frame == "camera" or camera.isfinite().all(dim=1).any():
+        if self.rotation_frame == "camera" or camera.isfinite().all():
             rotation = line_of_sight(points.mean(dim=1), camera) @ rotvec_to_matrix(seen)
-            for model, rows in landmarks.rows_by_model():
-                face = load_rigid_face(model.kind, points.device)
-                solved[rows] = face.locate(points[rows], rotation[rows], _rows(camera, rows))
+            solved = load_rigid_face(model.kind, points.device).locate(points, rotation, camera)
             if self.rotation_frame == "camera":
                 seen = matrix_to_rotvec(rotation)
-        match self.translation:
-            case "geometric":
-                position = solved
-            case None:
-                position = torch.where(position.isnan().any(dim=1, keepdim=True), solved, position)
+        if self.translation == "geometric":
+            position = solved
+        elif self.translation is None:
+            position = torch.where(position.isnan().any(dim=1, keepdim=True), solved, position)
         return torch.cat([seen, position], dim=1)
+
+    def _in_columns(self, pose: Tensor) -> pd.DataFrame:
+        """The block of columns in the convention that is asked for, tagged."""
+        import pandas as pd
+
+        values = from_rotvec_pose(pose, self.convention)
+        convention = find_convention(self.convention)
+        tag, unit = PoseTag(convention.name, self.rotation_frame), convention.translation_unit
+        if self.inter_ocular_mm is not None and unit == "img2pose":
+            unit = "mm"
+            tag = replace(tag, translation_unit=unit)
+        values[:, 3:] *= unit_ratio("img2pose", unit, self.inter_ocular_mm)
+        block = pd.DataFrame(values.cpu().numpy(), columns=_pose_columns().view())
+        write_tag(block, tag)
+        return block
+
+
+def _parts(
+    landmarks: Landmarks, sizes: Tensor, reads: Collection[LandmarkKind]
+) -> Iterator[tuple[Tensor | slice, Tensor, LandmarkModel, FrameSize | None]]:
+    """The rows of each landmark model and frame size, and their points, in bounded numbers.
+
+    Points have depth where the model is one of meshes, and meshes are read.
+    """
+    which, points, depth = landmarks.which, landmarks.points, landmarks.depth
+    groups: Iterable[tuple[list[int], Tensor | None]]
+    if len(landmarks.models) == len(sizes) == 1:
+        groups = [([0, *sizes[0].tolist()], None)]
+    else:
+        keys = torch.cat([which[:, None], sizes.to(which.device).expand(len(which), 2)], dim=1)
+        distinct, group = torch.unique(keys, dim=0, return_inverse=True)
+        counts = group.bincount(minlength=len(distinct)).tolist()
+        groups = zip(distinct.tolist(), group.argsort(stable=True).split(counts), strict=True)
+    step = _ROWS_AT_ONCE if points.device.type == "cpu" else max(len(points), 1)
+    for (number, height, width), rows in groups:
+        model = landmarks.models[number]
+        deep = model.kind == "mesh" and "mesh" in reads and depth is not None
+        size = (height, width) if height and width else None
+        for start in range(0, len(points if rows is None else rows), step):
+            end = start + step
+            some = slice(start, end) if rows is None else rows[start:end]
+            part = points[some]
+            if deep and depth is not None:
+                part = torch.cat([part, depth[some][..., None]], dim=2)
+            yield some, part, model if deep else model.without_depth(), size
 
 
 def _to_device(landmarks: Landmarks, device: str | torch.device) -> Landmarks:
@@ -289,13 +337,12 @@ def _to_device(landmarks: Landmarks, device: str | torch.device) -> Landmarks:
         where = torch.device(device)
         if where.type == "meta":
             raise ValueError("it holds no values.")  # noqa: TRY301
-        points, which = (tensor.to(where) for tensor in (landmarks.points, landmarks.which))
+        return landmarks.to(where)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:  # torch raises them all
         raise OptionError(
             f"device {device!r} cannot be had: {str(error).splitlines()[0]} Leave it out for the "
             "CPU."
         ) from error
-    return replace(landmarks, points=points, which=which)
 
 
 @cache
@@ -310,29 +357,6 @@ def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if not is_name(value, choices):
         known = " or ".join(repr(choice) for choice in choices)
         raise OptionError(f"{name} must be {known}, got {value!r}.")
-
-
-def _single_precision(points: Tensor, frame_size: FrameSize | None) -> Tensor:
-    """Float32; a face far outside the frame is moved to the origin first, lest it be rounded."""
-    if points.dtype == torch.float64:
-        centre = points.mean(dim=1, keepdim=True)
-        points = points - centre.where(centre.abs() > max(_FAR, *(frame_size or (0,))), 0)
-    return points.float()
-
-
-def _rows(values: Tensor, rows: Tensor | slice) -> Tensor:
-    """Rows of ``[B, n]`` values; of ``[1, n]``, one value for all rows, that one."""
-    return values if len(values) == 1 else values[rows]
-
-
-def _rows_by_frame_size(sizes: Tensor) -> Iterator[tuple[FrameSize | None, Tensor | slice]]:
-    """Each frame size that there is, and the rows that have it; all rows without a copy."""
-    distinct = group = sizes.nan_to_num(0).round().int()
-    if len(sizes) > 1:
-        distinct, group = torch.unique(distinct, dim=0, return_inverse=True)
-    for number, (height, width) in enumerate(distinct.tolist()):
-        rows = slice(None) if len(distinct) == 1 else group == number
-        yield (height, width) if height and width else None, rows
 
 
 def frame_sizes_of(table: pd.DataFrame) -> Tensor | None:

@@ -71,6 +71,16 @@ _WITHOUT_DEPTH = {
 }
 
 
+def is_auto(landmark_model: object) -> bool:
+    """Whether the landmark model is to follow from where the landmarks come from."""
+    return isinstance(landmark_model, str) and landmark_model.casefold() == "auto"
+
+
+def is_landmark_model(name: str) -> bool:
+    """Whether there is a profile of this name, upper and lower case being the same."""
+    return name.casefold() in _PROFILES
+
+
 def find_landmark_model(name: str | LandmarkModel) -> LandmarkModel:
     """The profile of a landmark model.
 
@@ -107,11 +117,6 @@ def register_landmark_model(profile: LandmarkModel) -> None:
             "another name."
         )
     _PROFILES[name] = profile
-
-
-def is_auto(landmark_model: object) -> bool:
-    """Whether the landmark model is to follow from where the landmarks come from."""
-    return isinstance(landmark_model, str) and landmark_model.casefold() == "auto"
 
 
 def available_landmark_models() -> tuple[LandmarkModel, ...]:

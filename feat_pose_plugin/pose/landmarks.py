@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +19,19 @@ from torch import Tensor
 from feat_pose_plugin.errors import LandmarkError
 from feat_pose_plugin.pose.arguments import is_plain
 from feat_pose_plugin.pose.columns import may_hold_numbers, numbers_in
-from feat_pose_plugin.pose.landmark_models import LandmarkModel, find_landmark_model, is_auto
-from feat_pose_plugin.pose.rotations import resample_by_arc_length
+from feat_pose_plugin.pose.landmark_models import (
+    LandmarkModel,
+    find_landmark_model,
+    is_auto,
+    is_landmark_model,
+)
+from feat_pose_plugin.pose.meshes import (
+    MESH_VERTICES_68,
+    depth_from_crop,
+    from_detectorv2_block,
+    from_mesh,
+    has_depth,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,37 +55,10 @@ MIRROR_68: tuple[int, ...] = (
 )
 """Where each landmark goes when the picture is mirrored; its own inverse."""
 
-MESH_VERTICES_68: tuple[int, ...] = (
-    *(127, 234, 93, 132, 172, 136, 149, 148, 152),  # jaw, the subject's right
-    *(377, 378, 365, 397, 361, 323, 454, 356),  # jaw, the subject's left
-    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),
-    *(168, 197, 195, 4),
-    *(98, 97, 2, 326, 327),
-    *(33, 160, 158, 133, 153, 144),
-    *(362, 385, 387, 263, 373, 380),
-    *(61, 39, 37, 0, 267, 269, 291, 321, 314, 17, 84, 91),
-    *(78, 81, 13, 311, 308, 402, 14, 178),
-)
-"""The mesh vertex nearest to each landmark, symmetric left to right.
-
-Found by laying MediaPipe's canonical face on ICT-FaceKit's mean face; the jaw is taken from the
-mesh's face oval, the inner points from the vertices that bound eyes, lips, nose and brows.
-py-feat's own table has the chin at point 10 and skips four vertices of the left cheek.
-"""
-
-# In Detectorv2's block the chin is point 10, and the step from point 15 to 16 spans five vertices
-# of the mesh. That step is 0.7 to 1.7 times the median step of real jaws (AFLW2000-3D, turned
-# photographs and videos, three detectors) and 3.1 to 7.0 times in the block up to 75 degrees yaw.
-# On a visible contour all steps of the near side are that much longer than those of the far side,
-# but as long as each other: up to 3.2 times the median step of their side. In the block: from 4.0.
-_BLOCK_CHIN = 10
-_BLOCK_LAST_STEP = 2.3
-_BLOCK_LAST_STEP_OF_SIDE = 3.5
-
-# How far the jaw of a mesh is set back, in ways from the nose to the temples. More for the block,
-# whose step over the left cheek runs inside the face.
-_SET_BACK = 0.3
-_SET_BACK_BLOCK = 0.45
+_OPENFACE = {"success", "confidence", "pose_Tx"}  # columns that tables of OpenFace have
+_WIDTH = "FaceRectWidth"  # of py-feat's detectors of meshes: the width of their crop of the frame
+_MESHES = ("mediapipe", "detectorv2")
+_MEDIAPIPE_CROP = 256  # pixels a side of what MPDetector's network sees, the unit of its depth
 
 
 @dataclass(frozen=True)
@@ -82,8 +66,9 @@ class Landmarks:
     """Sixty-eight landmarks per row, as read from any source.
 
     Attributes:
-        points: ``[B, 68, 2]`` pixels, or ``[B, 68, 3]`` with depth in pixels, away from the camera
-            positive. Float64 if the source is, else float32. Rows without a face hold NaN.
+        points: ``[B, 68, 2]`` pixels. Float64 if the source is, else float32. Rows without a face
+            hold NaN.
+        depth: ``[B, 68]`` pixels, away from the camera positive, of meshes; else None.
         models: The landmark models that there are.
         which: ``[B]`` int64, the number in ``models`` of the one that made the row.
     """
@@ -91,6 +76,22 @@ class Landmarks:
     points: Tensor
     models: tuple[LandmarkModel, ...]
     which: Tensor
+    depth: Tensor | None = None
+
+    def to(self, device: torch.device) -> Landmarks:
+        """The same on a device."""
+        depth = None if self.depth is None else self.depth.to(device)
+        return Landmarks(self.points.to(device), self.models, self.which.to(device), depth)
+
+    def made_by(self, landmark_model: str | LandmarkModel) -> Landmarks:
+        """The same landmarks, all said to be of one landmark model.
+
+        Raises:
+            LandmarkError: It is unknown.
+        """
+        depth = self.depth if self.depth is None else self.depth[..., None]
+        points = self.points if depth is None else torch.cat([self.points, depth], dim=2)
+        return _of_one_model(points, find_landmark_model(landmark_model))
 
     def rows_by_model(self) -> Iterator[tuple[LandmarkModel, Tensor | slice]]:
         """The rows of each landmark model that there is; all rows, the rule, without a copy."""
@@ -113,23 +114,25 @@ def read_landmarks(
         source: A tensor or array ``[B, 68, 2|3]``, ``[B, 468|478, 2|3]`` (MediaPipe's mesh) or
             ``[B, 136]`` (68 x, then 68 y), of any real dtype, on any device; or a DataFrame (a
             Fex too) with ``x_0..x_67, y_0..y_67``, with a mesh (``x_0..x_477`` or
-            ``mesh_x_0..mesh_x_477``), spaces around column names ignored. A depth coordinate is
-            not used.
+            ``mesh_x_0..mesh_x_477``, with or without z), spaces around column names ignored. Depth
+            is in pixels, away from the camera positive, or as py-feat's detectors write it.
         landmark_model: What made the landmarks, see
-            :mod:`feat_pose_plugin.pose.landmark_models`; ``"auto"``: meshes and Detectorv2's block
-            are 3d, all other 68 points are 2d.
+            :mod:`feat_pose_plugin.pose.landmark_models`. ``"auto"`` is what follows from the
+            source: ``mediapipe`` or ``detectorv2`` for meshes, ``openface`` for its tables, the
+            ``landmark_model`` of a Fex, ``3d`` for ``[B, 68, 3]``, and ``2d`` for all else.
 
     Returns:
-        The landmarks, rows in the order of the source, on its device.
+        The landmarks, rows in the order of the source, on its device. The depth of meshes is kept;
+        rows in which all depth is 0 are of the model without depth.
 
     Raises:
         LandmarkError: The source holds no 68 landmarks, or part of them, or text.
     """
     named = None if is_auto(landmark_model) else find_landmark_model(landmark_model)
     if isinstance(source, torch.Tensor):
-        points, mesh = _points_from_tensor(source)
+        points, model = _points_from_tensor(source, named)
     elif isinstance(source, np.ndarray):
-        points, mesh = _points_from_tensor(_tensor_from_array(source))
+        points, model = _points_from_tensor(_tensor_from_array(source), named)
     else:
         import pandas as pd  # slow, and seldom needed before now
 
@@ -138,22 +141,24 @@ def read_landmarks(
                 "landmarks must be a torch tensor, a NumPy array or a pandas DataFrame, got "
                 f"{type(source).__module__}.{type(source).__qualname__}."
             )
-        points, mesh = _points_from_table(source)
+        points, model = _points_from_table(source)
+    read = _of_one_model(points, named or find_landmark_model(model))
+    if model not in _MESHES and read.depth is None:
+        points, is_block = from_detectorv2_block(read.points)
+        read = replace(read, points=points)
+        if named is None and is_block.any():
+            block = find_landmark_model("detectorv2").without_depth()
+            read = replace(read, models=(*read.models, block), which=is_block.long())
+    return read
+
+
+def _of_one_model(points: Tensor, model: LandmarkModel) -> Landmarks:
+    """``[B, 68, 2|3]`` points; where their depth is to be read and is not there, it says so."""
     which = torch.zeros(len(points), dtype=torch.int64, device=points.device)
-    if mesh:
-        found: tuple[LandmarkModel, ...] = (find_landmark_model(mesh).without_depth(),)
-        points = _set_jaw_back(points, _SET_BACK)
-    else:
-        found = (find_landmark_model("2d"),)
-        is_block = _is_detectorv2_block(points)
-        if is_block.any():
-            found += (find_landmark_model("detectorv2").without_depth(),)
-            which += is_block
-            respaced = _set_jaw_back(_respace_jaw(points), _SET_BACK_BLOCK)
-            points = torch.where(is_block[:, None, None], respaced, points)
-    if named is not None:
-        return Landmarks(points, (named.without_depth(),), torch.zeros_like(which))
-    return Landmarks(points, found, which)
+    if points.shape[2] == 2 or model.kind != "mesh":
+        return Landmarks(points[..., :2], (model.without_depth(),), which)
+    which[~has_depth(points)] = 1
+    return Landmarks(points[..., :2], (model, model.without_depth()), which, points[..., 2])
 
 
 def outer_eye_distance(points: Tensor) -> Tensor:
@@ -187,11 +192,11 @@ def usable_rows(points: Tensor) -> Tensor:
 
 def landmark_columns() -> list[str]:
     """The columns of a 68-landmark table, ``x_0..x_67`` then ``y_0..y_67``."""
-    return _columns("", range(LANDMARKS))
+    return _columns("xy", range(LANDMARKS))
 
 
-def _columns(prefix: str, vertices: Sequence[int]) -> list[str]:
-    return [f"{prefix}{axis}_{vertex}" for axis in "xy" for vertex in vertices]
+def _columns(axes: str, numbers: Sequence[int], prefix: str = "") -> list[str]:
+    return [f"{prefix}{axis}_{number}" for axis in axes for number in numbers]
 
 
 def _tensor_from_array(array: NDArray[np.generic]) -> Tensor:
@@ -208,8 +213,8 @@ def _tensor_from_array(array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.array(array, exact, order="C"))
 
 
-def _points_from_tensor(tensor: Tensor) -> tuple[Tensor, str]:
-    """``[B, 68, 2]`` float32 or float64 points and the landmark model of a mesh, else nothing."""
+def _points_from_tensor(tensor: Tensor, named: LandmarkModel | None) -> tuple[Tensor, str]:
+    """``[B, 68, 2|3]`` float32 or float64 points and the name of their landmark model."""
     if not is_plain(tensor):
         raise LandmarkError(
             f"landmarks must be a dense tensor of real numbers, got {tensor.dtype}, layout "
@@ -223,11 +228,16 @@ def _points_from_tensor(tensor: Tensor) -> tuple[Tensor, str]:
         raise LandmarkError(f"landmarks of {tensor.dtype} cannot be read: {error}.") from error
     match shape:
         case (_, 136):
-            return tensor.reshape(-1, 2, LANDMARKS).mT, ""
-        case (_, 68, 2 | 3):
-            return tensor[..., :2], ""
-        case (_, 468 | 478, 2 | 3):
-            return tensor[:, list(MESH_VERTICES_68), :2], "mediapipe"
+            return tensor.reshape(-1, 2, LANDMARKS).mT, "2d"
+        case (_, 68, 2 | 3 as axes):
+            return tensor, "3d" if axes == 3 else "2d"
+        case (_, 468 | 478, 2 | 3 as axes):
+            points = from_mesh(tensor[:, list(MESH_VERTICES_68)])
+            if axes == 3 and named is not None and named.name == "detectorv2":
+                points = torch.where(
+                    has_depth(points)[:, None, None], points, depth_from_crop(points)
+                )
+            return points, "mediapipe"
     raise LandmarkError(
         f"landmarks of shape {list(shape)} are not supported. Pass [B, 68, 2] or [B, 68, 3] "
         "points, [B, 468, 2|3] or [B, 478, 2|3] mesh vertices, or [B, 136] (68 x, then 68 y); "
@@ -242,38 +252,57 @@ def find_landmark_columns(names: Iterable[str]) -> tuple[list[str], str]:
         names: The names of all its columns, without spaces around them.
 
     Returns:
-        136 names, x then y, and the landmark model of a mesh; of other tables nothing.
+        136 names, x then y; of a mesh with depth, 68 for z; then those that tell more about the
+        landmarks. And the name of the landmark model that made them.
 
     Raises:
         LandmarkError: The table has no landmarks, part of them, or some of them twice.
     """
     present = Counter(names)
-    vertices = set(_columns("", MESH_VERTICES_68)).difference(landmark_columns())
+    vertices = set(_columns("xy", MESH_VERTICES_68)).difference(landmark_columns())
     # A mesh table has x_0..x_67 as well, and there they are vertices, not the 68 landmarks.
     if not vertices.isdisjoint(present):
-        wanted, mesh = _columns("", MESH_VERTICES_68), "mediapipe"
+        model, prefix = "mediapipe", ""
     elif "mesh_x_0" in present:
-        wanted, mesh = _columns("mesh_", MESH_VERTICES_68), "detectorv2"
+        model, prefix = "detectorv2", "mesh_"
     else:
-        wanted, mesh = landmark_columns(), ""
+        model, prefix = "openface" if present.keys() >= _OPENFACE else "2d", ""
+    numbers = MESH_VERTICES_68 if model in _MESHES else range(LANDMARKS)
+    wanted = _columns("xy", numbers, prefix)
     missing = [name for name in wanted if name not in present]
     if missing:
         raise LandmarkError(_describe_missing(missing, wanted, list(present)))
+    depth = _columns("z", numbers, prefix)
+    if model in _MESHES and present.keys() >= {*depth}:
+        wanted += [*depth, *([_WIDTH] if _WIDTH in present else [])]
     twice = sorted(name for name in wanted if present[name] > 1)
     if twice:
         raise LandmarkError(
             f"landmark columns appear more than once: {_some(twice)}. Drop or rename the copies."
         )
-    return wanted, mesh
+    return wanted + (sorted(_OPENFACE) if model == "openface" else []), model
 
 
 def _points_from_table(table: pd.DataFrame) -> tuple[Tensor, str]:
     """As :func:`_points_from_tensor`, from the columns of a table."""
     names = [str(column).strip() for column in table.columns]
-    wanted, mesh = find_landmark_columns(names)
+    wanted, model = find_landmark_columns(names)
     label_of = dict(zip(names, table.columns, strict=True))
-    values = _numbers(table, {name: label_of[name] for name in wanted})
-    return torch.from_numpy(values).reshape(-1, 2, LANDMARKS).mT, mesh
+    read = {name: label_of[name] for name in wanted if name not in _OPENFACE}
+    values = torch.from_numpy(_numbers(table, read))
+    axes = len(read) // LANDMARKS
+    points = values[:, : axes * LANDMARKS].reshape(-1, axes, LANDMARKS).mT
+    if model in _MESHES:
+        points = from_mesh(points)
+        width = values[:, -1] if _WIDTH in read else None
+        if axes == 3 and model == "detectorv2":
+            points = depth_from_crop(points, width)
+        elif axes == 3 and width is not None:
+            points = depth_from_crop(points, width / _MEDIAPIPE_CROP)
+    fex = getattr(table, "landmark_model", None)  # as py-feat's tables have it
+    if model == "2d" and isinstance(fex, str) and is_landmark_model(fex):
+        model = fex
+    return points, model
 
 
 def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.floating]:
@@ -330,33 +359,3 @@ def _describe_missing(missing: list[str], wanted: list[str], present: list[str])
 def _some(names: Sequence[str], most: int = 6) -> str:
     shown = ", ".join(repr(name) for name in names[:most])
     return f"{shown}, ..." if len(names) > most else shown or "none"
-
-
-def _is_detectorv2_block(points: Tensor) -> Tensor:
-    """``[B]`` bool: the jaw is spaced as in py-feat's 68-from-478 table. NaN rows are False."""
-    steps = torch.hypot(*torch.diff(points[:, :17], dim=1).unbind(dim=-1))  # a norm takes longer
-    usual = _BLOCK_LAST_STEP * steps.median(dim=1).values
-    usual_of_side = _BLOCK_LAST_STEP_OF_SIDE * steps[:, _BLOCK_CHIN - 1 : -1].median(dim=1).values
-    is_block: Tensor = steps[:, -1] > torch.maximum(usual, usual_of_side)
-    return is_block
-
-
-def _set_jaw_back(points: Tensor, amount: float) -> Tensor:
-    """Points of a mesh with the jaw where the head has its edge.
-
-    The mesh ends at the face oval, up to 2 cm in front of the points of the head that the network
-    learnt. What is moved by a multiple of the way from the bridge of the nose to the middle between
-    the temples (7 cm, straight back) is again the projection of a point of the head.
-    """
-    back = 0.5 * (points[:, 0] + points[:, 16]) - points[:, 27]
-    side = torch.linspace(2, 0, 9, dtype=points.dtype, device=points.device).clamp(max=1)
-    share = amount * torch.cat([side, side[:8].flip(0)])
-    jaw = points[:, :17] + share[:, None] * back[:, None]
-    return torch.cat([jaw, points[:, 17:]], dim=1)
-
-
-def _respace_jaw(points: Tensor) -> Tensor:
-    """Detectorv2's block with points 0-16 evenly along its jaw, point 8 at the chin."""
-    right = resample_by_arc_length(points[:, : _BLOCK_CHIN + 1], 9)
-    left = resample_by_arc_length(points[:, _BLOCK_CHIN:17], 9)
-    return torch.cat([right, left[:, 1:], points[:, 17:]], dim=1)

@@ -5,6 +5,7 @@ A check of plausibility, no more: landmarks that collapsed towards a mean face f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from feat_pose_plugin.pose.landmark_models import LandmarkKind
+from feat_pose_plugin.pose.backend import FrameSize
+from feat_pose_plugin.pose.landmark_models import LandmarkKind, LandmarkModel
 from feat_pose_plugin.pose.landmarks import (
     LANDMARKS,
     OUTER_EYE_CORNERS,
-    Landmarks,
     outer_eye_distance,
 )
 from feat_pose_plugin.pose.reference_face import load_reference_face
@@ -31,6 +32,14 @@ RESIDUAL_COLUMN = "PoseResidual"
 FLAGS_COLUMN = "PoseFlags"
 QUALITY_COLUMNS = [RESIDUAL_COLUMN, FLAGS_COLUMN]
 SEPARATOR = ";"
+REASONS = ("residual", "yaw", "eyes", "out_of_frame")
+"""Why a row may be doubted.
+
+``residual``: the residual is above the limit of the landmark model. ``yaw``: the head is turned
+further to the side than the training faces. ``eyes``: the eye corners lie closer together than
+those of the training faces. ``out_of_frame``: a landmark lies outside the frame; where the frame
+size is known.
+"""
 
 
 class Limits(NamedTuple):
@@ -70,56 +79,56 @@ class Fit(NamedTuple):
     eyes: Tensor
 
 
-def judge(landmarks: Landmarks, rotvec: Tensor, frame_size: Tensor) -> pd.DataFrame:
-    """The quality columns.
+def judge(
+    points: Tensor, rotvec: Tensor, model: LandmarkModel, frame_size: FrameSize | None
+) -> Tensor:
+    """The residual of each row, and which reasons to doubt it apply.
 
     Args:
-        landmarks: ``B`` rows.
+        points: ``[B, 68, 2]`` pixels, all of one landmark model and frame size.
         rotvec: ``[B, 3]`` rotation along the line of sight, radians; NaN without a pose.
-        frame_size: ``[B, 2]`` or ``[1, 2]`` height and width in pixels, NaN where not known.
+        model: What made the landmarks.
+        frame_size: Height and width in pixels, None where not known.
+
+    Returns:
+        ``[B, 1 + reasons]`` float32: the residual, NaN without a pose, then 1 for each reason of
+        :data:`REASONS` that applies, else 0.
+    """
+    limits, rotation = LIMITS[model.kind], rotvec_to_matrix(rotvec)
+    fit = fit_reference_face(points, rotation, load_reference_face(model.kind, points.device))
+    # Where the camera is, seen from the head: its direction in the axes of the head.
+    turn = torch.atan2(rotation[:, 2, 0].abs(), rotation[:, 2, 2])
+    height, width = frame_size or (math.inf, math.inf)
+    least, (right, bottom) = points.amin(dim=(1, 2)), points.amax(dim=1).unbind(dim=1)
+    outside = (least < 0) | (right > width) | (bottom > height)
+    return torch.stack(
+        [
+            fit.residual,
+            fit.residual > model.residual_limit,
+            turn.rad2deg() > limits.yaw_deg,
+            fit.eyes < limits.eyes,
+            outside if frame_size else torch.zeros_like(outside),
+        ],
+        dim=1,
+    )
+
+
+def quality_columns(judged: Tensor) -> pd.DataFrame:
+    """What :func:`judge` said as columns.
 
     Returns:
         ``PoseResidual``, float32, NaN without a pose; and ``PoseFlags``, text, missing without a
-        pose: empty, or the reasons that apply, joined by ``;``:
-
-        ``residual``
-            The residual is above its limit.
-        ``yaw``
-            The head is turned further to the side than the training faces.
-        ``eyes``
-            The eye corners lie closer together than those of the training faces.
-        ``out_of_frame``
-            A landmark lies outside the frame; where the frame size is known.
+        pose: empty, or the reasons that apply, joined by ``;``.
     """
     import pandas as pd
 
-    points, rotation = landmarks.points, rotvec_to_matrix(rotvec)
-    residual = torch.empty(len(points), device=points.device)
-    flags = torch.zeros(3, len(points), dtype=torch.bool, device=points.device)
-    for model, rows in landmarks.rows_by_model():
-        limits = LIMITS[model.kind]
-        face = load_reference_face(model.kind, points.device)
-        fit = fit_reference_face(points[rows], rotation[rows], face)
-        residual[rows] = fit.residual
-        # Where the camera is, seen from the head: its direction in the axes of the head.
-        turn = torch.atan2(rotation[rows, 2, 0].abs(), rotation[rows, 2, 2])
-        flags[0, rows] = fit.residual > model.residual_limit
-        flags[1, rows] = turn.rad2deg() > limits.yaw_deg
-        flags[2, rows] = fit.eyes < limits.eyes
-    reasons = {
-        "residual": flags[0],
-        "yaw": flags[1],
-        "eyes": flags[2],
-        "out_of_frame": _out_of_frame(points, frame_size),
-    }
-    text = np.full(len(points), "", dtype=object)
-    for name, applies in reasons.items():
-        flagged = applies.cpu().numpy()
-        text[flagged] += np.where(text[flagged] == "", name, SEPARATOR + name)
-    text[residual.isnan().cpu().numpy()] = None
-    return pd.DataFrame(
-        {RESIDUAL_COLUMN: residual.cpu().numpy(), FLAGS_COLUMN: pd.array(text, dtype="string")}
-    )
+    values = judged.cpu().numpy()
+    residual, flagged = values[:, 0], values[:, 1:] > 0
+    text = np.full(len(values), "", dtype=object)
+    for name, applies in zip(REASONS, flagged.T, strict=True):
+        text[applies] += np.where(text[applies] == "", name, SEPARATOR + name)
+    text[np.isnan(residual)] = None
+    return pd.DataFrame({RESIDUAL_COLUMN: residual, FLAGS_COLUMN: pd.array(text, dtype="string")})
 
 
 def is_flagged(flags: pd.Series[Any]) -> NDArray[np.bool_]:
@@ -166,10 +175,3 @@ def _share(of: Tensor, direction: Tensor) -> Tensor:
         (direction * other).sum(dim=(1, 2), keepdim=True) for other in (of, direction)
     )
     return product / square
-
-
-def _out_of_frame(points: Tensor, frame_size: Tensor) -> Tensor:
-    """``[B]`` bool; False where the frame size is not known."""
-    least, most = points.aminmax(dim=1)
-    outside = (least < 0) | (most > frame_size.flip(1))
-    return outside.any(dim=1) & frame_size.isfinite().all(dim=1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from feat_pose_plugin.errors import FrameSizeError, PictureError
-from feat_pose_plugin.pose.camera import cameras, line_of_sight
+from feat_pose_plugin.pose.camera import find_camera, line_of_sight
 from feat_pose_plugin.pose.columns import find_column, to_doubles
 from feat_pose_plugin.pose.conventions import INTER_OCULAR_UNITS, to_rotvec_pose
 from feat_pose_plugin.pose.estimate import frame_sizes_of
@@ -56,7 +56,7 @@ def find_heads(table: pd.DataFrame, size: tuple[int, int], convention: str | Non
     plain = pd.DataFrame(table).rename(columns=lambda label: str(label).strip())
     _require_size(plain, size)
     tag = read_tag(pose)
-    camera = cameras(torch.tensor([size], dtype=torch.float32))
+    camera = find_camera(size)[None]
     values = to_rotvec_pose(torch.from_numpy(pose.to_numpy(np.float32)), "feat")
     if tag is not None and tag.translation_unit != "img2pose":
         values[:, 3:] = torch.nan

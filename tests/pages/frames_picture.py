@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Polygon, Rectangle
 from matplotlib.transforms import Affine2D
 
-from feat_pose_plugin.pose.camera import cameras, line_of_sight
+from feat_pose_plugin.pose.camera import find_camera, line_of_sight
 from feat_pose_plugin.pose.conventions import from_rotvec_pose
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec
 
@@ -37,8 +37,8 @@ def main() -> None:
     axes.set_axis_off()
     axes.set_xlim(-4.6, 4.6)
     axes.set_ylim(-1.2, 10.4)
-    camera = cameras(torch.tensor([SIZE]).float())
-    focal, middle = camera[0, 0].item(), camera[0, 1].item()
+    camera = find_camera(SIZE)
+    focal, middle = camera[0].item(), camera[1].item()
     for edge in (0, SIZE[1]):
         reach = AWAY + 0.8
         axes.plot([0, reach * (edge - middle) / focal], [0, reach], ":", color="0.6")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend, Provenance
-from feat_pose_plugin.pose.camera import cameras, line_of_sight
+from feat_pose_plugin.pose.camera import find_camera, line_of_sight
 from feat_pose_plugin.pose.landmark_models import LandmarkModel
 from feat_pose_plugin.pose.landmarks import usable_rows
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec, rotvec_to_matrix
@@ -47,7 +47,7 @@ class SQPnP(PoseBackend):
             pose[row] = torch.from_numpy(np.concatenate(solved)).float()
         if self._in_camera:
             return pose
-        camera = cameras(torch.tensor([frame_size]).float())
+        camera = find_camera(frame_size)
         ray = line_of_sight(landmarks.mean(dim=1), camera)
         pose[:, :3] = matrix_to_rotvec(ray.mT @ rotvec_to_matrix(pose[:, :3]))
         return pose

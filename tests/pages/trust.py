@@ -15,7 +15,7 @@ from torch import Tensor
 from feat_pose_plugin import convert_pose
 from feat_pose_plugin.mlp.weights import feat_folder
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
-from feat_pose_plugin.pose.camera import cameras, line_of_sight
+from feat_pose_plugin.pose.camera import find_camera, line_of_sight
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.pose.landmark_models import LandmarkKind, find_landmark_model
 from feat_pose_plugin.pose.landmarks import outer_eye_distance, read_landmarks, usable_rows
@@ -77,7 +77,7 @@ _DISTANCE = 10.0  # units of the reference face: 258 pixels from eye to eye
 def moved_heads(backend: PoseBackend) -> pd.DataFrame:
     """What becomes of the answer when a head is moved over a wide frame and does not turn."""
     height, width = WIDE_FRAME
-    camera = cameras(torch.tensor([[float(height), float(width)]]))
+    camera = find_camera((height, width))
     face = load_reference_face("3d", torch.device("cpu"))
     rows = []
     for name, degrees in MOVED_HEADS_DEG.items():
@@ -107,7 +107,7 @@ def moved_heads(backend: PoseBackend) -> pd.DataFrame:
 
 def seen_over_the_frame(face: Tensor, rotation: Tensor, camera: Tensor) -> Tensor:
     """``[n, 68, 2]`` pixels of a head in the middle of the frame, and over all of it."""
-    focal, middle = camera[0, 0], camera[0, 1:]
+    focal, middle = camera[0], camera[1:]
     grid = torch.cartesian_prod(torch.linspace(-1, 1, 9), torch.linspace(-1, 1, 7)) * middle
     places = torch.cat([torch.zeros(1, 2), grid]) / focal * _DISTANCE
     centre = torch.nn.functional.pad(places, (0, 1), value=_DISTANCE)

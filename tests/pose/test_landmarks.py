@@ -13,7 +13,6 @@ from scipy.spatial.transform import Rotation
 
 from feat_pose_plugin.errors import LandmarkError
 from feat_pose_plugin.pose.landmarks import (
-    MESH_VERTICES_68,
     MIRROR_68,
     Landmarks,
     landmark_columns,
@@ -21,6 +20,7 @@ from feat_pose_plugin.pose.landmarks import (
     read_landmarks,
     usable_rows,
 )
+from feat_pose_plugin.pose.meshes import MESH_VERTICES_68
 from feat_pose_plugin.testing import FACE_68, project_face
 
 COUNT = 6
@@ -48,9 +48,13 @@ def table_of(points: np.ndarray, prefix: str = "") -> pd.DataFrame:
     return pd.DataFrame(points.transpose(0, 2, 1).reshape(len(points), -1), columns=names)
 
 
+CROP = 700.0  # pixels a side
+
+
 def detectorv2_table(meshes: np.ndarray, block_vertices: list[int]) -> pd.DataFrame:
-    block = table_of(meshes[:, block_vertices, :2])
-    return pd.concat([block, table_of(meshes, "mesh_")], axis=1)
+    """As py-feat writes it: depth in shares of the crop, whose side is the width of the box."""
+    block = table_of(meshes[:, block_vertices, :2]).assign(FaceRectWidth=CROP)
+    return pd.concat([block, table_of(meshes / [1, 1, CROP], "mesh_")], axis=1)
 
 
 def kinds(read: Landmarks) -> list[str]:
@@ -91,7 +95,6 @@ def test_mesh_vertices_lie_where_the_landmarks_of_a_mean_face_do(canonical_face)
 
 
 def test_every_layout_of_68_points_is_the_same(faces):
-    depth = np.full((COUNT, 68, 1), 7, np.float32)
     table = table_of(faces)
     openface = table.rename(columns=lambda name: f" {name}")
     openface.insert(0, "frame", range(COUNT))
@@ -99,7 +102,6 @@ def test_every_layout_of_68_points_is_the_same(faces):
     flat = faces.transpose(0, 2, 1).reshape(COUNT, 136)
     for source in (
         torch.from_numpy(faces),
-        torch.from_numpy(np.concatenate([faces, depth], axis=2)),
         torch.from_numpy(flat),
         faces,
         flat,
@@ -113,25 +115,47 @@ def test_every_layout_of_68_points_is_the_same(faces):
         read = read_landmarks(source)
         assert kinds(read) == ["2d"] * COUNT
         np.testing.assert_array_equal(read.points, faces)
+    deep = read_landmarks(np.concatenate([faces, np.full((COUNT, 68, 1), 7, np.float32)], axis=2))
+    assert kinds(deep) == ["3d"] * COUNT
+    np.testing.assert_array_equal(deep.points, faces)
+    assert deep.depth is None
 
 
 def test_every_layout_of_a_mesh_is_the_same(meshes, block_vertices):
     vertices = meshes[:, list(MESH_VERTICES_68), :2]
+    depth = meshes[:, list(MESH_VERTICES_68), 2]
     first = read_landmarks(meshes).points
     np.testing.assert_array_equal(first[:, 17:], vertices[:, 17:])
-    for source in (
-        torch.from_numpy(meshes),
-        torch.from_numpy(meshes[:, :468]),
-        torch.from_numpy(meshes[..., :2]),
-        meshes,
-        table_of(meshes),
-        table_of(meshes[:, :468, :2]),
-        detectorv2_table(meshes, block_vertices),
-        detectorv2_table(meshes, block_vertices).iloc[:, ::-1],
+    for source, model, kind in (
+        (torch.from_numpy(meshes), "mediapipe", "mesh"),
+        (torch.from_numpy(meshes[:, :468]), "mediapipe", "mesh"),
+        (torch.from_numpy(meshes[..., :2]), "mediapipe", "3d"),
+        (meshes * [1, 1, 0], "mediapipe", "3d"),
+        (table_of(meshes), "mediapipe", "mesh"),
+        (table_of(meshes[:, :468, :2]), "mediapipe", "3d"),
+        (detectorv2_table(meshes, block_vertices), "detectorv2", "mesh"),
+        (detectorv2_table(meshes, block_vertices).iloc[:, ::-1], "detectorv2", "mesh"),
     ):
         read = read_landmarks(source)
-        assert set(kinds(read)) == {"3d"}
-        np.testing.assert_array_equal(read.points, first)
+        assert {each.name for each in read.models} == {model}
+        assert set(kinds(read)) == {kind}
+        np.testing.assert_allclose(read.points, first, rtol=1e-6)
+        if kind == "mesh":
+            np.testing.assert_allclose(read.depth[:, 17:], depth[:, 17:], rtol=1e-4, atol=1e-3)
+
+
+def test_depth_is_brought_to_pixels(meshes, block_vertices):
+    expected = read_landmarks(meshes).depth
+    detectorv2 = detectorv2_table(meshes, block_vertices)
+    mpdetector = table_of(meshes / [1, 1, CROP / 256]).assign(FaceRectWidth=CROP)
+    for table in (detectorv2, mpdetector):
+        np.testing.assert_allclose(read_landmarks(table).depth, expected, rtol=1e-4, atol=1e-3)
+    # Without the box, what is usual for a face of this size.
+    side = 1.6 * np.ptp(meshes[:, list(MESH_VERTICES_68), :2], axis=1).max(axis=1)
+    shares = meshes / np.stack([side / side, side / side, side], axis=1)[:, None]
+    for source in (shares, table_of(shares, "mesh_")):
+        found = read_landmarks(source, "detectorv2").depth
+        np.testing.assert_allclose(found, expected, rtol=0.1, atol=1e-3)
 
 
 @pytest.mark.parametrize("turn_deg", [(0, 0, 0), (50, 0, 0), (-30, 25, 0), (20, -20, 40)])
@@ -281,7 +305,7 @@ def test_a_face_is_usable_wherever_it_is_and_however_large(scale, shift, yaw):
 
 
 def test_landmark_model_goes_by_source_unless_said(faces, meshes):
-    for source, by_source in ((faces, "2d"), (meshes, "3d")):
+    for source, by_source in ((faces, "2d"), (meshes, "mesh")):
         assert set(kinds(read_landmarks(source))) == {by_source}
         assert set(kinds(read_landmarks(source, "auto"))) == {by_source}
         assert set(kinds(read_landmarks(source, "3d"))) == {"3d"}
@@ -433,7 +457,7 @@ def test_other_types_are_named(source):
 
 @pytest.mark.parametrize("landmark_model", ["mesh", "", None, 3])
 def test_unknown_landmark_model(landmark_model, faces):
-    with pytest.raises(LandmarkError, match=f"unknown landmark_model {landmark_model!r}. Known"):
+    with pytest.raises(LandmarkError, match=f"unknown landmark_model {landmark_model!r}.*Known"):
         read_landmarks(faces, landmark_model)
 
 

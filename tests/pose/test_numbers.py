@@ -14,7 +14,8 @@ import torch
 
 from feat_pose_plugin import estimate_pose
 from feat_pose_plugin.pose.estimate import PoseEstimator
-from feat_pose_plugin.pose.landmarks import MESH_VERTICES_68, landmark_columns
+from feat_pose_plugin.pose.landmarks import landmark_columns
+from feat_pose_plugin.pose.meshes import MESH_VERTICES_68
 from feat_pose_plugin.pose.registry import get_pose_backend
 from feat_pose_plugin.tables.pose_tables import estimate_table
 from feat_pose_plugin.testing import project_face
@@ -91,9 +92,8 @@ def test_the_form_of_the_data_does_not_matter(faces: np.ndarray, tmp_path: Path)
     expected = pose_of(faces)
     table = pd.DataFrame(faces.transpose(0, 2, 1).reshape(-1, 136), columns=landmark_columns())
     shuffled = table[[*reversed(table.columns)]]
-    deeper = np.concatenate([faces, np.ones_like(faces[..., :1])], axis=2)
     for form in (
-        table, shuffled, table.to_numpy(), deeper, np.asfortranarray(faces), torch.from_numpy(faces)
+        table, shuffled, table.to_numpy(), np.asfortranarray(faces), torch.from_numpy(faces)
     ):  # fmt: skip
         assert_same(pose_of(form), expected)
     estimator = PoseEstimator(backend=get_pose_backend("pose_mlp_synth"))

@@ -154,7 +154,7 @@ def test_boxes_and_places_stand_in_for_landmarks():
 def test_rows_without_a_pose_are_not_drawn_and_the_picture_stays():
     faces = pd.concat([a_face(x=-1.2), a_face(x=1.2), a_face()], ignore_index=True)
     faces.loc[1, ["Pitch", "Roll", "Yaw"]] = np.nan
-    faces.loc[2, "x_5"] = np.nan
+    faces.loc[2, "x_30"] = np.nan
     before = GREY.copy()
     picture = drawn(faces)
     np.testing.assert_array_equal(GREY, before)

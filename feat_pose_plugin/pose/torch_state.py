@@ -1,0 +1,25 @@
+"""What callers set for all of torch, and how to be independent of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Arithmetic in the precision and on the device of the data, whatever the caller has set.
+
+    Inside, mixed precision (``torch.autocast``) is off, new tensors are made on the CPU unless
+    a device is named, and nothing is recorded for gradients.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        yield
