@@ -11,7 +11,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported; a l
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from local_hub import LocalHub
 
 from feat_pose_plugin.mlp import pose_mlp, weights
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
-from feat_pose_plugin.mlp.model import PoseMLP
+from feat_pose_plugin.mlp.model import FEATURES, PoseMLP
 
 if TYPE_CHECKING:
     from feat_models import Hub
@@ -125,15 +125,17 @@ def make_checkpoint(tmp_path: Path) -> Callable[..., Path]:
         *,
         hidden: tuple[int, ...] = (512, 256, 128),
         layer_norm: bool = True,
+        features: int = FEATURES,
         seed: int = 0,
+        **written: Any,
     ) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            model = PoseMLP(hidden, 0.15, layer_norm)
+            model = PoseMLP(hidden, 0.15, layer_norm, features)
             mean, std = torch.randn(6), torch.rand(6) + 0.5
-        write_checkpoint(path, model, mean, std, {"description": "random, for a test"})
+        write_checkpoint(path, model, mean, std, {"description": "random, for a test"}, **written)
         return path
 
     return make

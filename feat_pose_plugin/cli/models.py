@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
 from feat_pose_plugin.cli.application import app
 from feat_pose_plugin.cli.options import MACHINE, Convention, Force, LandmarkModel, Model, Offline
-
-if TYPE_CHECKING:
-    from feat_pose_plugin.pose.landmark_models import LandmarkKind
 
 
 @app.command(rich_help_panel=MACHINE)
@@ -64,8 +61,7 @@ def export(
 
     if not force:
         refuse_existing([(None, output)])
-    kind = cast("LandmarkKind", landmark_model)  # checked by what reads it
-    export_onnx(output, pose_model=model, landmark_kind=kind, convention=convention)
+    export_onnx(output, pose_model=model, landmark_model=landmark_model, convention=convention)
     typer.echo(f"wrote {output}")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,17 @@ from feat_pose_plugin.pose.landmarks import (
     outer_eye_distance,
 )
 
+Part = TypeVar("Part", float, Tensor)
+Quaternion = tuple[Part, Part, Part, Part]
+
 FEATURES = 2 * LANDMARKS
 FEATURES_WITH_DEPTH = 3 * LANDMARKS
 OUTPUTS = 6
 
-_BROWS_AND_EYES = (*range(17, 27), *range(36, 48))
-_MOUTH_AND_CHIN = (*range(48, LANDMARKS), 7, 8, 9)
+DOWN = torch.zeros(LANDMARKS)
+"""``[68]`` weights, from the mean of brows and eyes to the mean of mouth and chin."""
+DOWN[[*range(17, 27), *range(36, 48)]] = -1 / 22
+DOWN[[7, 8, 9, *range(48, LANDMARKS)]] = 1 / 23
 
 
 def normalise(landmarks: Tensor) -> Tensor:
@@ -54,6 +60,11 @@ class Upright(NamedTuple):
     cosine: Tensor
     sine: Tensor
 
+    @property
+    def tilt(self) -> Tensor:
+        """``[B]`` the angle, radians."""
+        return torch.atan2(self.sine, self.cosine)
+
 
 def turn_upright(landmarks: Tensor) -> Upright:
     """Take the turn of the picture out of landmarks.
@@ -69,7 +80,7 @@ def turn_upright(landmarks: Tensor) -> Upright:
     """
     centred = landmarks - landmarks.mean(dim=1, keepdim=True)
     flat = centred[..., :2]
-    down = flat[:, list(_MOUTH_AND_CHIN)].mean(dim=1) - flat[:, list(_BROWS_AND_EYES)].mean(dim=1)
+    down = torch.einsum("n,bnd->bd", DOWN.to(flat), flat)
     length = torch.hypot(down[:, 0], down[:, 1])
     known = length != 0  # NaN stays NaN
     cosine = torch.where(known, down[:, 1] / length, 1.0)
@@ -80,30 +91,59 @@ def turn_upright(landmarks: Tensor) -> Upright:
     return Upright(torch.cat([turned, centred[..., 2:]], dim=2), cosine, sine)
 
 
-def turn_back(rotvec: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Turn rotations of upright faces by the tilt that the faces had.
+def turn(rotvec: Tensor, roll: Tensor, pitch: Tensor | float) -> Tensor:
+    """Turn rotations about the line of sight, and the head's own zero about its x axis.
 
-    The product of two quaternions, the first of which turns about the line of sight only.
+    ``Rz(roll) R Rx(pitch)``, as a product of quaternions. This turns upright faces back (by their
+    tilt), moves a zero of pitch, and makes a rotation vector of Euler angles.
 
     Args:
-        rotvec: ``[B, 3]`` rotation vectors of the upright faces, radians.
-        cosine: ``[B]`` of the tilt.
-        sine: ``[B]``.
+        rotvec: ``[B, 3]`` rotation vectors, radians, camera axes (x right, y down, z away).
+        roll: ``[B]`` radians, + clockwise in the picture.
+        pitch: ``[B]`` radians, or one for all, + lowers the face.
 
     Returns:
-        ``[B, 3]`` rotation vectors in the picture as it was.
+        ``[B, 3]`` rotation vectors of at most half a turn. Rows with NaN stay NaN.
     """
-    tilt = 0.5 * torch.atan2(sine, cosine)
     half = 0.5 * torch.linalg.vector_norm(rotvec, dim=1)
     x, y, z = (0.5 * torch.sinc(half / torch.pi)[:, None] * rotvec).unbind(dim=1)
-    w, c, s = half.cos(), tilt.cos(), tilt.sin()
-    vector = torch.stack([c * x - s * y, c * y + s * x, c * z + s * w], dim=1)
-    scalar = c * w - s * z
+    w, x, y, z = _turned_z(half.cos(), x, y, z, (0.5 * roll).cos(), (0.5 * roll).sin())
+    if isinstance(pitch, Tensor):
+        w, x, y, z = _turned_x(w, x, y, z, (0.5 * pitch).cos(), (0.5 * pitch).sin())
+    elif pitch:
+        w, x, y, z = _turned_x(w, x, y, z, math.cos(0.5 * pitch), math.sin(0.5 * pitch))
+    vector = torch.stack([x, y, z], dim=1)
     length = torch.linalg.vector_norm(vector, dim=1)
-    # At most half a turn: the quaternion of the same rotation whose scalar is not negative.
-    angle = 2 * torch.atan2(length, scalar.abs())
-    factor = torch.where(length > 1e-12, angle / length, 2.0)
-    return vector * torch.where(scalar < 0, -factor, factor)[:, None]
+    # The quaternion of the same rotation whose scalar is not negative.
+    factor = torch.where(length > 1e-12, 2 * torch.atan2(length, w.abs()) / length, 2.0)
+    return vector * torch.where(w < 0, -factor, factor)[:, None]
+
+
+def turn_one(rotvec: Sequence[float], roll: float, pitch: float) -> list[float]:
+    """:func:`turn` of one rotation, in numbers: its calls would take longer than the network."""
+    angle = math.hypot(*rotvec)
+    unit = math.sin(0.5 * angle) / angle if angle else 0.5
+    x, y, z = (unit * part for part in rotvec)
+    w = math.cos(0.5 * angle)
+    w, x, y, z = _turned_z(w, x, y, z, math.cos(0.5 * roll), math.sin(0.5 * roll))
+    w, x, y, z = _turned_x(w, x, y, z, math.cos(0.5 * pitch), math.sin(0.5 * pitch))
+    length = math.hypot(x, y, z)
+    factor = math.copysign(2 * math.atan2(length, abs(w)) / length if length else 2.0, w)
+    return [factor * x, factor * y, factor * z]
+
+
+def _turned_z(w: Part, x: Part, y: Part, z: Part, cosine: Part, sine: Part) -> Quaternion[Part]:
+    """The product of a turn about z, given by its half angle, and a quaternion."""
+    c, s = cosine, sine
+    return c * w - s * z, c * x - s * y, c * y + s * x, c * z + s * w
+
+
+def _turned_x(
+    w: Part, x: Part, y: Part, z: Part, cosine: Part | float, sine: Part | float
+) -> Quaternion[Part]:
+    """The product of a quaternion and a turn about x, given by its half angle."""
+    c, s = cosine, sine
+    return c * w - s * x, c * x + s * w, c * y + s * z, c * z - s * y
 
 
 class PoseMLP(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import cast
 
@@ -13,20 +14,21 @@ from torch import Tensor, nn
 from feat_pose_plugin import __version__
 from feat_pose_plugin.errors import ExportError, OptionError
 from feat_pose_plugin.files import write_whole, writing
-from feat_pose_plugin.mlp.checkpoint import Checkpoint
-from feat_pose_plugin.mlp.folded import plain_pose
-from feat_pose_plugin.mlp.pose_mlp import MLPBackend, as_rotvec_pose
+from feat_pose_plugin.mlp.network import PoseNetwork
+from feat_pose_plugin.mlp.pose_mlp import MLPBackend
 from feat_pose_plugin.mlp.weights import load_checkpoint
 from feat_pose_plugin.pose.backend import PoseBackend
 from feat_pose_plugin.pose.conventions import Convention, find_convention, from_rotvec_pose
-from feat_pose_plugin.pose.landmark_models import LandmarkKind
-from feat_pose_plugin.pose.landmarks import OUTER_EYE_CORNERS, usable_rows
+from feat_pose_plugin.pose.landmark_models import LandmarkModel, find_landmark_model
+from feat_pose_plugin.pose.landmarks import LANDMARKS, OUTER_EYE_CORNERS, usable_rows
 from feat_pose_plugin.pose.registry import find_pose_backend
-from feat_pose_plugin.testing import project_face
+from feat_pose_plugin.pose.rotations import rotvec_to_matrix
+from feat_pose_plugin.testing import FACE_68, project_face
 
 INPUT, OUTPUT = "landmarks", "pose"
 
 _SAME = 1e-5  # radians, or what a part of a quaternion or matrix may differ by
+_PIXELS_PER_CM = 13.0  # in what project_face gives
 _TURNS = ([-0.8, 0.0, 0.8], [-1.2, -0.5, 0.0, 0.5, 1.2], [-0.6, 0.0, 0.6])
 
 
@@ -34,18 +36,19 @@ def export_onnx(
     path: Path,
     *,
     pose_model: str | PoseBackend = "pose_mlp_synth",
-    landmark_kind: LandmarkKind = "2d",
+    landmark_model: str | LandmarkModel = "2d",
     convention: str = "feat",
 ) -> None:
     """Write a network as an ONNX graph.
 
-    Input ``landmarks``: float32 ``[batch, 68, 2]``, pixels, x right, y down. Output ``pose``:
+    Input ``landmarks``: float32 ``[batch, 68, 2]``, pixels, x right, y down; for meshes
+    ``[batch, 68, 3]``, with depth in pixels, away from the camera positive. Output ``pose``:
     float32 ``[batch, k]``, the rotation in the columns of the convention, seen along the line of
     sight. It has no X, Y, Z: they come from geometry, which needs the camera. A row with NaN,
     infinity or coinciding outer eye corners is NaN, whatever its neighbours. Normaliser, network,
     its scale and the convention are in the graph. Its ``metadata_props`` say what it is:
     ``columns`` and ``units`` (JSON lists, one for each of ``k``), ``convention``,
-    ``rotation_frame``, ``landmark_kind``, ``model``, ``licence``, ``weights``, ``weights_sha256``
+    ``rotation_frame``, ``landmark_model``, ``model``, ``licence``, ``weights``, ``weights_sha256``
     and ``version``.
 
     The graph is compared with the network, by ONNX Runtime, before it is put in place.
@@ -54,8 +57,8 @@ def export_onnx(
         path: The file to write. Replaced if it exists; appears whole or not at all.
         pose_model: A name of :func:`~feat_pose_plugin.available_pose_backends`, or a backend, of
             the shared core.
-        landmark_kind: ``"2d"`` (points 0-16 on the visible contour) or ``"3d"`` (projected points
-            of the head).
+        landmark_model: What makes the landmarks: a name such as ``"2d"`` or ``"dlib"``, or a
+            profile. Its zero of pitch is taken off by weights of ours.
         convention: What the output means: any name in
             :data:`~feat_pose_plugin.pose.conventions.CONVENTIONS`.
 
@@ -63,12 +66,13 @@ def export_onnx(
         UnknownBackendError: ``pose_model`` is unknown.
         WeightsError: Its weights cannot be had or are not sound.
         ConventionError: ``convention`` is unknown.
+        LandmarkError: ``landmark_model`` is unknown.
         OptionError: ``pose_model`` is not of the shared core, or has no weights for these
             landmarks.
         ExportError: The extra ``onnx`` is not installed, or the graph differs from the network.
         TableError: The file cannot be written.
     """
-    there = find_convention(convention)
+    there, profile = find_convention(convention), find_landmark_model(landmark_model)
     backend = find_pose_backend(pose_model)
     name = backend.provenance.name
     if not isinstance(backend, MLPBackend):
@@ -77,21 +81,23 @@ def export_onnx(
             "Take 'pose_mlp_synth' or 'pose_mlp'."
         )
     weights = backend.provenance.weights
-    if landmark_kind not in weights:
-        known = " or ".join(repr(known) for known in weights)
+    if profile.kind not in weights:
+        profile = profile.without_depth()
+    if profile.kind not in weights:
         raise OptionError(
-            f"pose model {name!r} has weights for landmark_kind {known}, got {landmark_kind!r}."
+            f"pose model {name!r} has weights for {' and '.join(weights)} landmarks, but "
+            f"{profile.name!r} makes {profile.kind} ones. Choose another model of either."
         )
-    checkpoint = load_checkpoint(weights[landmark_kind].path)
+    checkpoint = load_checkpoint(weights[profile.kind].path)
     unit = "degrees" if there.degrees else "radians" if there.has_angles else "none"
     model = _to_onnx(
-        _Graph(checkpoint, there),
+        _Graph(PoseNetwork(checkpoint), math.radians(profile.pitch_zero_deg), there),
         {
             "columns": json.dumps(there.rotation_columns),
             "units": json.dumps([unit] * len(there.rotation_columns)),
             "convention": there.name,
             "rotation_frame": "line_of_sight",
-            "landmark_kind": landmark_kind,
+            "landmark_model": profile.name,
             "model": name,
             "licence": backend.provenance.licence,
             "weights": checkpoint.path.name,
@@ -106,20 +112,12 @@ def export_onnx(
 class _Graph(nn.Module):
     """All that is exported: from pixels to the columns of a convention."""
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, checkpoint: Checkpoint, convention: Convention) -> None:
+    def __init__(self, network: PoseNetwork, pitch_zero: float, convention: Convention) -> None:
         super().__init__()
-        self.model = checkpoint.model
-        self.register_buffer("mean", checkpoint.mean)
-        self.register_buffer("std", checkpoint.std)
-        self.checkpoint = checkpoint
-        self.convention = convention
+        self.network, self.pitch_zero, self.convention = network, pitch_zero, convention
 
     def forward(self, landmarks: Tensor) -> Tensor:
-        said = plain_pose(landmarks, self.model, self.mean, self.std)
-        pose = as_rotvec_pose(said, self.checkpoint)
+        pose = self.network(landmarks, self.pitch_zero)
         values = from_rotvec_pose(pose[:, :3], self.convention.name)
         # Once more, because other runtimes make numbers of NaN on the way (ReLU, atan2).
         return torch.where(usable_rows(landmarks)[:, None], values, torch.nan)
@@ -135,7 +133,7 @@ def _to_onnx(graph: _Graph, metadata: dict[str, str]) -> bytes:
             f"to export needs ONNX: {error}. Install it: pip install 'feat-pose-plugin[onnx]'."
         ) from error
     graph.eval()
-    landmarks = _some_faces()
+    landmarks = _some_faces(graph.network.model.features // LANDMARKS)
     exported = torch.onnx.export(
         graph,
         (landmarks,),
@@ -163,9 +161,13 @@ def _to_onnx(graph: _Graph, metadata: dict[str, str]) -> bytes:
     return model
 
 
-def _some_faces() -> Tensor:
-    """``[B, 68, 2]`` faces turned every way; two of the rows have no pose."""
-    points = project_face(torch.cartesian_prod(*map(torch.tensor, _TURNS)))
+def _some_faces(coordinates: int) -> Tensor:
+    """``[B, 68, 2|3]`` faces turned every way; two of the rows have no pose."""
+    turns = torch.cartesian_prod(*map(torch.tensor, _TURNS))
+    points = project_face(turns)
+    if coordinates == 3:
+        depth = (rotvec_to_matrix(turns) @ FACE_68.T)[:, 2]
+        points = torch.cat([points, _PIXELS_PER_CM * depth[..., None]], dim=2)
     right, left = OUTER_EYE_CORNERS
     points[0, 5, 1] = torch.nan
     points[1, right] = points[1, left]

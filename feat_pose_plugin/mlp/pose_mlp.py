@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from functools import cache
@@ -9,16 +10,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from feat_pose_plugin.errors import LandmarkError, WeightsError, WeightsNotFoundError
-from feat_pose_plugin.mlp.checkpoint import Checkpoint
+from feat_pose_plugin.errors import LandmarkError, WeightsNotFoundError
 from feat_pose_plugin.mlp.fetch import OFFICIAL_NAME
 from feat_pose_plugin.mlp.weights import (
     find_official,
     load_checkpoint,
     load_network,
+    run,
 )
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend, Provenance, WeightsFile
-from feat_pose_plugin.pose.conventions import to_rotvec_pose
 from feat_pose_plugin.pose.landmark_models import LandmarkKind, LandmarkModel
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -34,26 +34,18 @@ class MLPBackend(PoseBackend):
         name: The name users select it by.
         licence: Licence of the weights.
         paths: The checkpoint for each kind of landmarks.
-        has_translation: Whether the network's X, Y, Z are passed on. A network that sees neither
-            position nor size cannot know them; where False they are NaN.
 
     Raises:
         WeightsError: A checkpoint is missing or unsound.
     """
 
-    def __init__(
-        self, name: str, licence: str, paths: Mapping[LandmarkKind, Path], *, has_translation: bool
-    ) -> None:
-        self.has_translation = has_translation
+    def __init__(self, name: str, licence: str, paths: Mapping[LandmarkKind, Path]) -> None:
+        checkpoints = {kind: load_checkpoint(path) for kind, path in paths.items()}
+        outputs = {checkpoint.output for checkpoint in checkpoints.values()}
+        self.has_translation = outputs == {"euler_angles"}
         self.reads = frozenset(paths)
-        self.provenance = Provenance(
-            name=name,
-            licence=licence,
-            weights={
-                landmark_kind: WeightsFile(path, load_checkpoint(path).sha256)
-                for landmark_kind, path in paths.items()
-            },
-        )
+        weights = {kind: WeightsFile(c.path, c.sha256) for kind, c in checkpoints.items()}
+        self.provenance = Provenance(name=name, licence=licence, weights=weights)
 
     def estimate(
         self,
@@ -65,21 +57,8 @@ class MLPBackend(PoseBackend):
         """See :meth:`PoseBackend.estimate`. ``frame_size`` is not used."""
         del frame_size
         file = self.provenance.weights[landmark_model.kind]
-        found = load_checkpoint(file.path).sha256
-        if found != file.sha256:  # unpickled on another machine
-            raise WeightsError(
-                f"{file.path} holds other weights here (SHA-256 {found[:12]}) than where this "
-                f"backend was made ({file.sha256[:12]}). Install the same on all machines."
-            )
-        network = load_network(file.path, landmarks.device, has_translation=self.has_translation)
-        return as_rotvec_pose(network(landmarks), load_checkpoint(file.path))
-
-
-def as_rotvec_pose(pose: Tensor, checkpoint: Checkpoint) -> Tensor:
-    """``[B, 6]`` what a network says, its rotation as a rotation vector."""
-    if checkpoint.output == "euler_angles":
-        return to_rotvec_pose(pose, "img2pose")
-    return pose
+        network = load_network(file.path, landmarks.device, sha256=file.sha256)
+        return run(network, landmarks, math.radians(landmark_model.pitch_zero_deg))
 
 
 @cache
@@ -89,7 +68,7 @@ def synthetic_backend() -> MLPBackend:
         "2d": BUNDLED / "pose_mlp_synth_2d.safetensors",
         "3d": BUNDLED / "pose_mlp_synth_3d.safetensors",
     }
-    return MLPBackend("pose_mlp_synth", "MIT", paths, has_translation=False)
+    return MLPBackend("pose_mlp_synth", "MIT", paths)
 
 
 def official_backend(cache_dir: str | Path | None = None) -> MLPBackend:
@@ -104,7 +83,7 @@ def official_backend(cache_dir: str | Path | None = None) -> MLPBackend:
     """
     path = find_official(cache_dir)
     paths: dict[LandmarkKind, Path] = {"2d": path, "3d": path}
-    return MLPBackend(OFFICIAL_NAME, "py-feat's, see its hub page", paths, has_translation=True)
+    return MLPBackend(OFFICIAL_NAME, "py-feat's, see its hub page", paths)
 
 
 def pose_from_landmarks_mlp(landmarks_2d: Tensor, bboxes: Tensor | None = None) -> Tensor | None:
@@ -140,4 +119,4 @@ def pose_from_landmarks_mlp(landmarks_2d: Tensor, bboxes: Tensor | None = None) 
         raise LandmarkError(f"landmarks_2d must be [B, 68, 2], got {tuple(landmarks_2d.shape)}")
     if landmarks_2d.shape[1] != 68:
         raise LandmarkError(f"pose-MLP requires 68 landmarks, got {landmarks_2d.shape[1]}")
-    return network(landmarks_2d)
+    return run(network, landmarks_2d)

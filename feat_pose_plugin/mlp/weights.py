@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from dataclasses import replace
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from feat_pose_plugin.errors import WeightsError, WeightsNotFoundError
 from feat_pose_plugin.mlp.checkpoint import Checkpoint, read_checkpoint
@@ -21,14 +22,20 @@ from feat_pose_plugin.mlp.fetch import (
     fetch_official,
     is_offline,
 )
-from feat_pose_plugin.mlp.folded import FoldedNetwork, Network
+from feat_pose_plugin.mlp.folded import FoldedPoseNetwork, FoldedPyFeatNetwork
+from feat_pose_plugin.mlp.model import OUTPUTS
+from feat_pose_plugin.mlp.network import PoseNetwork, PyFeatNetwork
+
+Network = Callable[[Tensor, float], Tensor]
 
 PATH_VARIABLE = "FEAT_POSE_MLP_PATH"
+
+_ROWS_AT_ONCE = 2048  # on a CPU: few calls, and what one leaves the next finds in the cache
 
 _lock = threading.Lock()
 _hub_lock = threading.Lock()  # of its own: a hub that hangs takes a minute
 _checkpoints: dict[Path, Checkpoint] = {}
-_networks: dict[tuple[Path, torch.device, bool, bool], Network] = {}
+_networks: dict[tuple[Path, torch.device, bool, str | None], Network] = {}
 _found: dict[tuple[str | None, str | None], Path] = {}
 _hub_failures: dict[str, str] = {}
 
@@ -46,40 +53,60 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_network(
-    path: Path,
-    device: torch.device,
-    *,
-    as_pyfeat: bool = False,
-    has_translation: bool = True,
+    path: Path, device: torch.device, *, as_pyfeat: bool = False, sha256: str | None = None
 ) -> Network:
     """The network of a checkpoint on a device, made once.
 
     Args:
         path: The safetensors file.
         device: Where it estimates.
-        as_pyfeat: See :class:`~feat_pose_plugin.mlp.folded.Network`.
-        has_translation: Whether it knows X, Y, Z, which are NaN otherwise.
+        as_pyfeat: See :class:`~feat_pose_plugin.mlp.network.PyFeatNetwork`.
+        sha256: What the file must have.
 
     Raises:
-        WeightsError: See :func:`~feat_pose_plugin.mlp.checkpoint.read_checkpoint`.
+        WeightsError: See :func:`~feat_pose_plugin.mlp.checkpoint.read_checkpoint`; or the file has
+            another hash.
     """
-    key = path, device, as_pyfeat, has_translation
+    key = path, device, as_pyfeat, sha256
     network = _networks.get(key)
     if network is None:
         checkpoint = load_checkpoint(path)
-        if not has_translation:
-            unknown = torch.tensor([0.0, 0, 0, torch.nan, torch.nan, torch.nan])
-            checkpoint = replace(checkpoint, mean=checkpoint.mean + unknown)
+        if sha256 not in (None, checkpoint.sha256):
+            raise WeightsError(
+                f"{path} holds other weights here (SHA-256 {checkpoint.sha256[:12]}) than where "
+                f"this backend was made ({sha256:.12}). Install the same on all machines."
+            )
         with _lock:
             if key not in _networks:
-                foldable = device.type == "cpu" and checkpoint.model.layer_norm
-                _networks[key] = (
-                    FoldedNetwork(checkpoint, as_pyfeat=as_pyfeat)
-                    if foldable
-                    else Network(checkpoint, device, as_pyfeat=as_pyfeat)
-                )
+                if device.type == "cpu" and checkpoint.model.layer_norm:
+                    folded = FoldedPyFeatNetwork if as_pyfeat else FoldedPoseNetwork
+                    _networks[key] = folded(checkpoint)
+                else:
+                    plain = PyFeatNetwork if as_pyfeat else PoseNetwork
+                    _networks[key] = plain(checkpoint).to(device)
             network = _networks[key]
     return network
+
+
+def run(network: Network, landmarks: Tensor, pitch_zero: float = 0.0) -> Tensor:
+    """What a network says of any number of faces, without gradients, in bounded memory.
+
+    Args:
+        network: Of :func:`load_network`.
+        landmarks: ``[B, 68, 2|3]`` pixels.
+        pitch_zero: See :class:`~feat_pose_plugin.mlp.network.PoseNetwork`.
+
+    Returns:
+        ``[B, 6]`` float32.
+    """
+    landmarks = landmarks.detach()
+    if len(landmarks) <= _ROWS_AT_ONCE or landmarks.device.type != "cpu":
+        return network(landmarks, pitch_zero)
+    pose = torch.empty(len(landmarks), OUTPUTS)
+    for start in range(0, len(landmarks), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        pose[rows] = network(landmarks[rows], pitch_zero)
+    return pose
 
 
 @cache

@@ -460,7 +460,7 @@ def test_weights_are_named_by_file_and_hash(make_checkpoint, tmp_path: Path) -> 
     from feat_pose_plugin.mlp.pose_mlp import MLPBackend
 
     path = make_checkpoint()
-    backend = MLPBackend("random", "none", {"2d": path}, has_translation=False)
+    backend = MLPBackend("random", "none", {"2d": path})
     result = run(backend, reference_of(some_rotations(10)), draws=10)
     weights = json.loads(result.to_json())["backend"]["weights"]
     assert weights == {"2d": {"file": path.name, "sha256": backend.provenance.weights["2d"].sha256}}

@@ -16,8 +16,9 @@ from safetensors.torch import load, save
 
 from feat_pose_plugin.errors import WeightsError
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint, write_checkpoint
-from feat_pose_plugin.mlp.folded import FoldedNetwork, plain_pose
+from feat_pose_plugin.mlp.folded import FoldedPoseNetwork
 from feat_pose_plugin.mlp.model import PoseMLP
+from feat_pose_plugin.mlp.network import PoseNetwork
 
 ODD = [
     *(None, True, -1, 0, 0.5, 1e999, float("nan"), 10**400, "8", "", [], {}, [[]], [8] * 9),
@@ -68,10 +69,9 @@ def checkpoint(data: bytes) -> None:
     for key, tensor in expected.items():
         assert torch.equal(found[key], tensor), f"{key} is not what the file says"
         assert tensor.isfinite().all()
-    pose = plain_pose(FACE[None], read.model, read.mean, read.std)
-    assert pose.isfinite().all()
+    assert PoseNetwork(read)(FACE[None]).isfinite().all()
     if read.model.layer_norm:
-        folded = FoldedNetwork(read, as_pyfeat=False)
+        folded = FoldedPoseNetwork(read)
         for faces in (FACE[None], FACE.expand(3, -1, -1)):
             assert folded(faces).isfinite().all()
 

@@ -20,6 +20,7 @@ from feat_pose_plugin import estimate_pose
 from feat_pose_plugin.errors import (
     ConventionError,
     ExportError,
+    LandmarkError,
     OptionError,
     TableError,
     UnknownBackendError,
@@ -64,9 +65,9 @@ def exported(request, tmp_path_factory) -> tuple[Path, Callable[[torch.Tensor], 
     backend: str | MLPBackend = "pose_mlp_synth"
     if request.param in ("v1", "v2"):
         paths = {"2d": write_random(folder, layer_norm=request.param == "v2")}
-        backend = MLPBackend("random", "none", paths, has_translation=True)
+        backend = MLPBackend("random", "none", paths)
     path = folder / "pose.onnx"
-    export_onnx(path, pose_model=backend, landmark_kind=landmark_kind)
+    export_onnx(path, pose_model=backend, landmark_model=landmark_kind)
 
     def expected(landmarks: torch.Tensor) -> np.ndarray:
         pose = estimate_pose(landmarks, pose_model=backend, landmark_model=landmark_kind)
@@ -142,7 +143,7 @@ UNITS |= dict.fromkeys(["mediapipe", "matrix", "quaternion"], "none")
 )
 def test_a_convention_is_in_the_graph_and_in_its_metadata(convention, tmp_path):
     path = tmp_path / "pose.onnx"
-    export_onnx(path, landmark_kind="3d", convention=convention)
+    export_onnx(path, landmark_model="3d", convention=convention)
     there = find_convention(convention)
     check_rotation(run(path, faces(500)), there)
 
@@ -158,7 +159,7 @@ def test_a_convention_is_in_the_graph_and_in_its_metadata(convention, tmp_path):
         "units": json.dumps([UNITS[convention]] * len(there.rotation_columns)),
         "convention": convention,
         "rotation_frame": "line_of_sight",
-        "landmark_kind": "3d",
+        "landmark_model": "3d",
         "model": "pose_mlp_synth",
         "licence": "MIT",
         "weights": weights.name,
@@ -194,7 +195,7 @@ def check_rotation(found: np.ndarray, there: Convention) -> None:
     [
         ({"pose_model": "nobody"}, UnknownBackendError, "'nobody'"),
         ({"pose_model": "img2pose"}, OptionError, "'pose_mlp_synth' or 'pose_mlp'"),
-        ({"landmark_kind": "auto"}, OptionError, "'2d' or '3d', got 'auto'"),
+        ({"landmark_model": "auto"}, LandmarkError, "'auto'"),
         ({"convention": "radians"}, ConventionError, "'radians'"),
     ],
 )
@@ -229,7 +230,7 @@ def test_a_folder_that_is_not_there_is_a_table_error(tmp_path):
 
 def test_the_command_writes_what_it_is_told_and_replaces_nothing(tmp_path):
     path = tmp_path / "pose.onnx"
-    options = ["--landmark-kind", "3d", "--convention", "300w-lp"]
+    options = ["--landmark-model", "3d", "--convention", "300w-lp"]
     result = feat_pose("export", path, *options)
     assert result.exit_code == 0, result.output
     assert result.stdout == f"wrote {path}\n"

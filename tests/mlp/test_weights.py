@@ -23,6 +23,7 @@ from feat_pose_plugin.mlp.weights import (
     find_official,
     load_checkpoint,
     load_network,
+    run,
 )
 from feat_pose_plugin.pose.landmark_models import find_landmark_model
 from feat_pose_plugin.testing import project_face
@@ -300,6 +301,6 @@ def test_same_answer_on_every_device(device, make_checkpoint):
 def test_network_keeps_no_gradient_and_is_in_eval_mode(make_checkpoint):
     network = load_network(make_checkpoint(), CPU)
     faces = project_face(torch.zeros(3, 3)).requires_grad_()
-    pose = network(faces)
+    pose = run(network, faces)
     assert not pose.requires_grad
-    assert torch.equal(pose, network(faces))  # no dropout
+    assert torch.equal(pose, run(network, faces))  # no dropout
