@@ -53,12 +53,8 @@ SUCCESSORS = (
     Successor("Detector", "face_model", "img2pose-c", "img2pose", "0.6", "one of the two is left"),
     Successor("Detector", "face_model", "retinaface_r34", "retinaface", "0.7", "the same network"),
     Successor(
-        "Detector",
-        "landmark_model",
-        "mobilenet",
-        "mobilefacenet",
-        "0.6",
-        "py-feat 2 cannot read them from the larger crops of mobilenet",
+        *("Detector", "landmark_model", "mobilenet", "mobilefacenet", "0.6"),
+        note="py-feat 2 cannot read them from the larger crops of mobilenet",
         only=WITH_HOG,
     ),
     Successor("Detector", "au_model", "drml", "xgb", "0.3", f"{_AUS}, not of 12"),
@@ -71,12 +67,8 @@ SUCCESSORS = (
     Successor("Detector", "facepose_model", "img2pose-c", "img2pose", "0.6", only=WITH_IMG2POSE),
     *(
         Successor(
-            "Detector",
-            "facepose_model",
-            name,
-            "pose_mlp_synth",
-            "0.6",
-            "from the landmarks of each face, not from the picture",
+            *("Detector", "facepose_model", name, "pose_mlp_synth", "0.6"),
+            note="from the landmarks of each face, not from the picture",
             only=WITHOUT_IMG2POSE,
         )
         for name in ("img2pose", "img2pose-c")
@@ -85,12 +77,8 @@ SUCCESSORS = (
         "Detector", "facepose_model", "pnp", "pose_mlp_synth", "0.4", "from the same landmarks"
     ),
     Successor(
-        "Detector",
-        "facepose_model_kwargs",
-        None,
-        "pose_options",
-        "0.6",
-        "RETURN_DIM is not needed, there are always six columns",
+        *("Detector", "facepose_model_kwargs", None, "pose_options", "0.6"),
+        note="RETURN_DIM is not needed, there are always six columns",
         idle=({}, None, {"RETURN_DIM": 3}, {"RETURN_DIM": 6}),
     ),
     Successor("Detector", "n_jobs", None, "num_workers of detect", "0.6", idle=(1, None)),

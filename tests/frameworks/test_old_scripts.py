@@ -26,84 +26,64 @@ from feat_pose_plugin.errors import BackendError, DetectorError, WeightsNotFound
 from feat_pose_plugin.frameworks.successors import SUCCESSORS
 from feat_pose_plugin.pose import registry
 
-SYNTH = {"pose_model": "pose_mlp_synth"}
 NO_MODELS = dict.fromkeys(("au_model", "emotion_model", "identity_model", "gaze_model"))
 
 # Calls as scripts write them: what Detectorv1 gets, and how the message of each warning begins.
 CALLS = {
-    # 0.2 and 0.3
-    "Detector(n_jobs=1)": ({},),
+    "Detector(n_jobs=1)": ("",),
     "Detector('retinaface', 'mobilenet', 'rf', 'resmasknet')": (
-        {
-            "face_model": "retinaface",
-            "landmark_model": "mobilefacenet",
-            "au_model": "xgb",
-            "emotion_model": "resmasknet",
-        },
+        "face_model='retinaface', landmark_model='mobilefacenet', "
+        "au_model='xgb', emotion_model='resmasknet'",
         "landmark_model='mobilenet' became landmark_model='mobilefacenet': py-feat 2 cannot",
         "au_model='rf' became au_model='xgb'",
     ),
     "Detector(landmark_model='mobilenet', au_model=None)": (
-        {"landmark_model": "mobilenet", "au_model": None},
+        "landmark_model='mobilenet', au_model=None",
     ),
     "Detector(landmark_model='MobileNet', au_model=None, emotion_model='svm')": (
-        {"landmark_model": "mobilefacenet", "au_model": None, "emotion_model": "svm"},
+        "landmark_model='mobilefacenet', au_model=None, emotion_model='svm'",
         "landmark_model='MobileNet' became landmark_model='mobilefacenet'",
     ),
     "Detector(au_model='drml', emotion_model='rf')": (
-        {"au_model": "xgb", "emotion_model": "resmasknet"},
+        "au_model='xgb', emotion_model='resmasknet'",
         "au_model='drml' became au_model='xgb'",
         "emotion_model='rf' became emotion_model='resmasknet'",
     ),
-    # 0.4
     "Detector(face_model='FaceBoxes', landmark_model='PFLD', au_model='JAANET', "
     "emotion_model='fer')": (
-        {
-            "face_model": "retinaface",
-            "landmark_model": "pfld",
-            "au_model": "xgb",
-            "emotion_model": "resmasknet",
-        },
+        "face_model='retinaface', landmark_model='pfld', au_model='xgb', "
+        "emotion_model='resmasknet'",
         "face_model='FaceBoxes' became face_model='retinaface'",
         "au_model='JAANET' became au_model='xgb'",
         "emotion_model='fer' became emotion_model='resmasknet'",
     ),
     "Detector(face_model='MTCNN', au_model='logistic', facepose_model='PnP')": (
-        {"face_model": "retinaface", "au_model": "xgb", **SYNTH},
+        "face_model='retinaface', au_model='xgb', pose_model='pose_mlp_synth'",
         "face_model='MTCNN' became face_model='retinaface'",
         "au_model='logistic' became au_model='xgb'",
         "facepose_model='PnP' became facepose_model='pose_mlp_synth'",
     ),
     "Detector(face_model='img2pose', facepose_model='pnp')": (
-        {"face_model": "img2pose", **SYNTH},
+        "face_model='img2pose', pose_model='pose_mlp_synth'",
         "facepose_model='pnp' became facepose_model='pose_mlp_synth'",
     ),
-    # 0.5
     "Detector(face_model='retinaface', facepose_model='img2pose', device='CPU')": (
-        {"face_model": "retinaface", "device": "cpu", **SYNTH},
+        "face_model='retinaface', device='cpu', pose_model='pose_mlp_synth'",
         "facepose_model='img2pose' became facepose_model='pose_mlp_synth'",
     ),
     "Detector(face_model='img2pose', facepose_model='img2pose')": (
-        {"face_model": "img2pose", "pose_model": "img2pose"},
+        "face_model='img2pose', pose_model='img2pose'",
     ),
     "Detector(facepose_model='img2pose-c', n_jobs=40, verbose=True)": (
-        SYNTH,
+        "pose_model='pose_mlp_synth'",
         "facepose_model='img2pose-c' became facepose_model='pose_mlp_synth'",
         "n_jobs became num_workers of detect",
         "verbose became progress_bar of detect",
     ),
-    "Detector(facepose_model_kwargs={'RETURN_DIM': 6}, au_model_kwargs={})": ({},),
-    # 0.6
+    "Detector(facepose_model_kwargs={'RETURN_DIM': 6}, au_model_kwargs={})": ("",),
     "Detector('img2pose-c', 'mobilenet', 'svm', 'svm', 'img2pose-c', 'facenet', 'cpu', -1, True)": (
-        {
-            "face_model": "img2pose",
-            "landmark_model": "mobilefacenet",
-            "au_model": "svm",
-            "emotion_model": "svm",
-            "pose_model": "img2pose",
-            "identity_model": "facenet",
-            "device": "cpu",
-        },
+        "face_model='img2pose', landmark_model='mobilefacenet', au_model='svm', "
+        "emotion_model='svm', pose_model='img2pose', identity_model='facenet', device='cpu'",
         "face_model='img2pose-c' became face_model='img2pose'",
         "landmark_model='mobilenet' became landmark_model='mobilefacenet'",
         "facepose_model='img2pose-c' became facepose_model='img2pose'",
@@ -111,26 +91,24 @@ CALLS = {
         "verbose became progress_bar of detect",
     ),
     "Detector(emotion_model='SVM', identity_model='FaceNet', facepose_model=None)": (
-        {"emotion_model": "svm", "identity_model": "facenet", "pose_model": None},
+        "emotion_model='svm', identity_model='facenet', pose_model=None",
     ),
-    # 0.7
     "Detector(face_model='retinaface_r34', identity_model='arcface_r50', gaze_model='l2cs')": (
-        {"face_model": "retinaface", "identity_model": "arcface", "gaze_model": "l2cs"},
+        "face_model='retinaface', identity_model='arcface', gaze_model='l2cs'",
         "face_model='retinaface_r34' became face_model='retinaface'",
         "identity_model='arcface_r50' became identity_model='arcface'",
     ),
-    "Detector(device=torch.device('cpu'))": ({"device": torch.device("cpu")},),
-    # with this package's pose
-    "Detector(facepose_model='POSE_MLP_SYNTH')": (SYNTH,),
+    "Detector(device=torch.device('cpu'))": ("device=torch.device('cpu')",),
+    "Detector(facepose_model='POSE_MLP_SYNTH')": ("pose_model='pose_mlp_synth'",),
     "Detector(facepose_model='mypose', facepose_model_kwargs={'label': 'mine'})": (
-        {"pose_model": "MyPose", "pose_options": {"label": "mine"}},
+        "pose_model='MyPose', pose_options={'label': 'mine'}",
         "facepose_model_kwargs became pose_options",
     ),
     "Detector(facepose_model='pnp', pose_model='pose_mlp_synth')": (
-        SYNTH,
+        "pose_model='pose_mlp_synth'",
         "facepose_model='pnp' gives way to pose_model='pose_mlp_synth'",
     ),
-    "Detector(facepose_model=None, pose_model='pose_mlp_synth')": (SYNTH,),
+    "Detector(facepose_model=None, pose_model='pose_mlp_synth')": ("pose_model='pose_mlp_synth'",),
 }
 
 NOT_BUILT = {
@@ -279,7 +257,7 @@ def test_call_of_an_older_version_becomes_one_of_py_feat_2(code, monkeypatch):
     detector, messages = run(code)
     assert isinstance(detector, feat.Detectorv1)
     expected, *told = CALLS[code]
-    assert passed == expected
+    assert passed == eval(f"dict({expected})")
     assert_told(messages, told)
 
 

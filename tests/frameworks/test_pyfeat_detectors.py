@@ -348,22 +348,6 @@ def test_five_heads_by_pfld(pfld, look, known, shared_data):
     assert np.abs(rotvec_deg(fex) - np.degrees(table[["rx", "ry", "rz"]])).max(axis=None) < 6
 
 
-def test_72_frames_by_pfld(pfld, hub, pictures, shared_data, canonical_face):
-    table = pd.read_csv(shared_data / "video_single_face.csv")
-    frames = [[KnownFace(face.box)] for face in faces_of("retinaface", table, canonical_face)]
-    fex = detect(
-        pfld,
-        str(pictures / "single_face.mp4"),
-        frames,
-        [SIZES["single_face.mp4"]] * len(frames),
-        data_type="video",
-        batch_size=16,
-    )
-    assert len(fex) == 72
-    assert angles_between(fex, table).max() < 6
-    assert angles_between(fex, table).mean() < 2.5
-
-
 # py-feat's own pose
 
 
@@ -526,19 +510,11 @@ def _coloured(colour: str) -> Fixed:
 
 
 @pytest.mark.parametrize("name", FEATS)
-def test_weights_that_cannot_be_had_are_an_error_before_anything_is_loaded(
-    name, hub, no_official_weights
-):
-    with pytest.raises(WeightsNotFoundError, match="pose_mlp_synth"):
-        getattr(detectors, name)(pose_model="pose_mlp")
-    assert hub.asked == []
-
-
-@pytest.mark.parametrize("name", FEATS)
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ({"pose_model": "pose_mpl"}, UnknownBackendError, "'pose_mpl'.*'pose_mlp_synth'"),
+        ({"pose_model": "pose_mlp"}, WeightsNotFoundError, "pose_mlp_synth"),
         ({"pose_model": 3}, UnknownBackendError, "unknown pose_model 3"),
         ({"pose_options": {"a": 1}}, DetectorError, r"\{'a': 1\} need a pose_model"),
         (
@@ -550,7 +526,9 @@ def test_weights_that_cannot_be_had_are_an_error_before_anything_is_loaded(
         ({"pose_model": Fixed(), "pose_options": {"a": 1}}, DetectorError, r"'a': 1.*no effect"),
     ],
 )
-def test_what_cannot_be_is_an_error_before_anything_is_loaded(name, arguments, error, message, hub):
+def test_what_cannot_be_is_an_error_before_anything_is_loaded(
+    name, arguments, error, message, hub, no_official_weights
+):
     with pytest.raises(error, match=message):
         getattr(detectors, name)(**arguments)
     assert hub.asked == []
