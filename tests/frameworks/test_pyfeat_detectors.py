@@ -31,6 +31,7 @@ from feat_pose_plugin import (
     MPDetector,
     PoseBackend,
     Provenance,
+    convert_pose,
     estimate_pose,
     get_pose_backend,
     register_pose_backend,
@@ -385,6 +386,9 @@ def test_without_pose_model_all_is_py_feats_own(
         native = build(path, "img2pose")
         passed = look(native, [faces], output_size=400)
         np.testing.assert_array_equal(passed.poses, expected.poses[:5])
+        # py-feat makes Euler angles of the rotation vectors that its network says.
+        feat_pose = convert_pose(dofs, "rotvec", "feat")
+        np.testing.assert_allclose(passed.poses, feat_pose, atol=1e-4)
         assert native.info["facepose_model"] == "img2pose"
 
 
