@@ -15,7 +15,6 @@ from typer.core import TyperGroup
 from feat_pose_plugin import __version__
 from feat_pose_plugin.cli.options import PANELS
 from feat_pose_plugin.errors import FeatPoseError, PoseWarning, TableError, UnknownBackendError
-from feat_pose_plugin.tables.memory import enough_memory
 from feat_pose_plugin.tables.signals import Stopped, stopping
 
 
@@ -24,7 +23,7 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         try:
-            with warnings.catch_warnings(), stopping(), enough_memory("feat-pose"):
+            with warnings.catch_warnings(), stopping():
                 warnings.simplefilter("always", PoseWarning)
                 warnings.formatwarning = _format_warning  # type: ignore[assignment]
                 return super().invoke(ctx)
@@ -36,6 +35,12 @@ class _Commands(TyperGroup):
             if isinstance(error, RuntimeError):  # weights, backends, processes; not files
                 _say("`feat-pose doctor` says what is here and what is missing.")
             raise typer.Exit(_exit_status(error)) from error
+        except MemoryError as error:
+            _say(
+                f"Error: there was too little memory: {str(error)[:200] or 'no more is given'}. "
+                "Start again with fewer processes or more memory: what is finished is kept."
+            )
+            raise typer.Exit(1) from error
         except Exception as error:
             error.add_note("This is a defect. Report it with what `feat-pose doctor` prints.")
             raise

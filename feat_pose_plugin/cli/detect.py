@@ -58,7 +58,7 @@ def detect(
     from feat_pose_plugin.errors import TableError
     from feat_pose_plugin.frameworks.pyfeat_detectors import Detectorv1
     from feat_pose_plugin.pose.tag import PoseTag, write_tag
-    from feat_pose_plugin.tables.outputs import refuse_existing
+    from feat_pose_plugin.tables.run import refuse_existing
     from feat_pose_plugin.tables.stream import FORMATS, write_table
 
     if output.is_dir():

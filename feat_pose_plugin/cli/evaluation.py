@@ -39,7 +39,7 @@ def evaluate(
     del offline
     from feat_pose_plugin import evaluation
     from feat_pose_plugin.files import write_whole
-    from feat_pose_plugin.tables.outputs import refuse_existing
+    from feat_pose_plugin.tables.run import refuse_existing
 
     if not force:
         refuse_existing([(reference, path) for path in (json, picture) if path])

@@ -57,7 +57,7 @@ def export(
     Its input is landmarks in pixels, its output angles.
     """
     from feat_pose_plugin.mlp.onnx_export import export_onnx
-    from feat_pose_plugin.tables.outputs import refuse_existing
+    from feat_pose_plugin.tables.run import refuse_existing
 
     if not force:
         refuse_existing([(None, output)])

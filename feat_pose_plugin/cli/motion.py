@@ -63,8 +63,7 @@ def motion(
 
     from feat_pose_plugin.motion.move_tables import Movement, move_table
     from feat_pose_plugin.motion.summary import summarise_motion
-    from feat_pose_plugin.tables.locks import only_writer
-    from feat_pose_plugin.tables.outputs import plan_outputs, refuse_existing
+    from feat_pose_plugin.tables.run import only_writer, plan_outputs, refuse_existing
     from feat_pose_plugin.tables.stream import read_table, write_table
 
     jobs = plan_outputs(inputs, output)
@@ -145,7 +144,7 @@ def compare(
     from feat_pose_plugin.evaluation.compare_picture import plot_comparison
     from feat_pose_plugin.files import write_whole, writing
     from feat_pose_plugin.pose.estimate import estimate_pose
-    from feat_pose_plugin.tables.outputs import refuse_existing
+    from feat_pose_plugin.tables.run import refuse_existing
     from feat_pose_plugin.tables.stream import read_table, write_table
 
     if not force:

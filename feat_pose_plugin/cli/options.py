@@ -122,7 +122,7 @@ GivenConvention = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Convention of the table's pose. By default what the file or the feat-pose.json "
+        help="Convention of the table's pose. By default what the file or the feat-pose.jsonl "
         "beside it says, or else feat.",
         autocompletion=complete_conventions,
     ),

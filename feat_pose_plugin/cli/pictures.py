@@ -39,7 +39,7 @@ def plot(
         typer.Option(
             metavar="NAME",
             help="Convention of the tables' pose; once for all, or once for each in their order. "
-            "By default what the file or the feat-pose.json beside it says, or else feat.",
+            "By default what the file or the feat-pose.jsonl beside it says, or else feat.",
             autocompletion=complete_conventions,
         ),
     ] = None,
@@ -52,7 +52,7 @@ def plot(
     """
     from feat_pose_plugin.show.plots import plot_orientation, plot_time_lines, save_figure
     from feat_pose_plugin.show.poses import DRAWN_COLUMNS, read_posed
-    from feat_pose_plugin.tables.outputs import refuse_existing
+    from feat_pose_plugin.tables.run import refuse_existing
 
     said: list[str | None] = [*convention] if convention else [None]
     if len(said) not in (1, len(tables)):
@@ -105,7 +105,7 @@ def overlay(
 
     from feat_pose_plugin.show.overlay import PICTURE_FORMATS, overlay_picture, overlay_video
     from feat_pose_plugin.show.poses import read_posed
-    from feat_pose_plugin.tables.outputs import refuse_existing
+    from feat_pose_plugin.tables.run import refuse_existing
 
     if not force:
         refuse_existing([(source, output)])
@@ -138,7 +138,7 @@ def demo(
     Prints a summary, writes a CSV (radians) and a picture (degrees).
     """
     from feat_pose_plugin.cli.demo import demo_files, describe_demo, estimate_demo, write_demo
-    from feat_pose_plugin.tables.outputs import refuse_existing
+    from feat_pose_plugin.tables.run import refuse_existing
 
     if not force:
         refuse_existing([(None, path) for path in demo_files(folder)])
@@ -172,7 +172,7 @@ def report(
     It shows weights, counts, distributions, time lines and the rows in doubt.
     """
     from feat_pose_plugin.show.report import write_report
-    from feat_pose_plugin.tables.outputs import refuse_existing
+    from feat_pose_plugin.tables.run import refuse_existing
 
     if not force:
         refuse_existing([(table, output)])

@@ -101,9 +101,8 @@ def estimate(
 
     from feat_pose_plugin.pose.estimate import PoseEstimator
     from feat_pose_plugin.pose.registry import get_pose_backend
-    from feat_pose_plugin.tables.outputs import plan_outputs
     from feat_pose_plugin.tables.pose_tables import PoseTable
-    from feat_pose_plugin.tables.runs import open_run
+    from feat_pose_plugin.tables.run import open_run, plan_outputs
 
     for path in inputs:
         if path.suffix.lower() in VIDEOS | PICTURES:
@@ -178,9 +177,8 @@ def convert(
     """
     from tqdm import tqdm
 
-    from feat_pose_plugin.tables.locks import only_writer
-    from feat_pose_plugin.tables.outputs import plan_outputs, refuse_existing
     from feat_pose_plugin.tables.pose_tables import convert_table
+    from feat_pose_plugin.tables.run import only_writer, plan_outputs, refuse_existing
 
     jobs = plan_outputs(inputs, output)
     if not force:

@@ -51,7 +51,7 @@ def synth(
     """
     from dataclasses import replace
 
-    from feat_pose_plugin.tables.outputs import refuse_existing
+    from feat_pose_plugin.tables.run import refuse_existing
     from feat_pose_plugin.training.face_model import read_face_model
     from feat_pose_plugin.training.run import settings_for, train_synth
 
@@ -95,7 +95,7 @@ def distill(
     """Train to answer as a teacher does, by py-feat's own recipe."""
     from dataclasses import replace
 
-    from feat_pose_plugin.tables.outputs import refuse_existing
+    from feat_pose_plugin.tables.run import refuse_existing
     from feat_pose_plugin.training.distill import RECIPES, train_distill
 
     if not force:

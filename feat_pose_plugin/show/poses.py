@@ -1,6 +1,6 @@
 """Tables whose pose is drawn: read with what is known of them, and brought into one convention.
 
-What a pose is in is said by its tag (:mod:`feat_pose_plugin.pose.tag`), by ``feat-pose.json``
+What a pose is in is said by its tag (:mod:`feat_pose_plugin.pose.tag`), by ``feat-pose.jsonl``
 beside the file, or by the caller. Where nobody says it, a table under OpenFace's column names is in
 ``openface``, and every other one in ``feat``, which is what this package and all detectors of
 py-feat 2 write. Whatever it is in, it is drawn in ``feat``.
@@ -21,7 +21,7 @@ from feat_pose_plugin.pose.convert import convert_pose, find_pose_columns, pose_
 from feat_pose_plugin.pose.quality import FLAGS_COLUMN, QUALITY_COLUMNS, is_flagged
 from feat_pose_plugin.pose.tag import PoseTag, check_tag, read_tag, write_tag
 from feat_pose_plugin.tables.frames import PERSON_COLUMNS
-from feat_pose_plugin.tables.manifest import Entry, Manifest, sha256_of
+from feat_pose_plugin.tables.journal import Entry, Journal
 from feat_pose_plugin.tables.pose_tables import POSE_COLUMNS
 from feat_pose_plugin.tables.stream import Reads, read_table
 
@@ -45,14 +45,14 @@ def read_posed(path: Path, reads: Reads = list) -> tuple[pd.DataFrame, Entry | N
 
     Returns:
         The table, tagged if the file or the note says what its pose is in; and the note in
-        ``feat-pose.json`` beside it, if it is about the file as it is.
+        ``feat-pose.jsonl`` beside it, if it is about the file as it is.
 
     Raises:
-        TableError: The table or ``feat-pose.json`` cannot be read.
+        TableError: The table or ``feat-pose.jsonl`` cannot be read.
     """
     table = read_table(path, reads)
-    entry = Manifest(path.absolute().parent).entries.get(path.name)
-    if entry is None or entry.output_sha256 != sha256_of(path):
+    entry = Journal(path.absolute().parent).find(path.absolute())
+    if entry is None:
         return table, None
     if read_tag(table) is None:
         made_by = entry.made_by

@@ -35,7 +35,7 @@ from feat_pose_plugin.show.poses import (
 )
 from feat_pose_plugin.show.video import read_frames
 from feat_pose_plugin.tables.frames import frame_numbers, persons, rows_about
-from feat_pose_plugin.tables.manifest import sha256_of
+from feat_pose_plugin.tables.journal import sha256_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,15 +70,15 @@ def write_report(
         table: CSV or Parquet. Without a video only those columns are read that are shown.
         output: The HTML file, which needs no other and no network. Replaced if it exists; appears
             whole or not at all.
-        convention: What the pose columns are in, if neither the table nor ``feat-pose.json`` beside
-            it says it; see :mod:`feat_pose_plugin.show.poses`.
+        convention: What the pose columns are in, if neither the table nor ``feat-pose.jsonl``
+            beside it says it; see :mod:`feat_pose_plugin.show.poses`.
         fps: Frames per second, for time lines in seconds.
         video: What the table is about, for pictures of the rows in doubt.
         first: The number of the video's first frame in the table; see
             :func:`~feat_pose_plugin.show.overlay.overlay_video`.
 
     Raises:
-        TableError: The table or ``feat-pose.json`` cannot be read, or the page cannot be written.
+        TableError: The table or ``feat-pose.jsonl`` cannot be read, or the page cannot be written.
         ConventionError: See :func:`~feat_pose_plugin.show.poses.in_feat`.
         PictureError: The video cannot be read, or the table is not about it.
         FeatPoseError: With a video, as :func:`~feat_pose_plugin.show.overlay.draw_poses`.

@@ -48,19 +48,3 @@ def stopping() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def signals_for_children_blocked() -> Iterator[None]:
-    """Processes started within the block do not see these signals; this one sees them later.
-
-    A terminal and a scheduler of jobs send them to all processes of a job at once.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

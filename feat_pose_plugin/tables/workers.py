@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -12,8 +13,6 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
 from feat_pose_plugin.errors import WorkerError
-from feat_pose_plugin.tables.memory import require_room
-from feat_pose_plugin.tables.signals import signals_for_children_blocked
 
 
 @contextmanager
@@ -29,15 +28,14 @@ def process_executor(processes: int) -> Iterator[Executor]:
         An executor of them.
 
     Raises:
-        WorkerError: One of them died, or a limit leaves too little memory for them.
+        WorkerError: One of them died.
     """
-    require_room()
     context = multiprocessing.get_context("spawn")  # torch and Arrow have threads; no fork
     theirs, ours = context.Pipe(duplex=False)
     before = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(processes, context, initializer=_start, initargs=(theirs,))
     try:
-        with signals_for_children_blocked():  # they end with this process, however it ends
+        with _signals_blocked():  # in those that start; they end with this process
             for _ in range(processes):
                 executor.submit(os.getpid)
         yield executor
@@ -55,6 +53,19 @@ def process_executor(processes: int) -> Iterator[Executor]:
         executor.shutdown(cancel_futures=True)
         ours.close()
         theirs.close()
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """A terminal and a scheduler of jobs send signals to all processes of a job at once."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start(parent: Connection) -> None:

@@ -23,7 +23,7 @@ from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, estimate_pose
 from feat_pose_plugin.cli.demo import find_demo_tables
 from feat_pose_plugin.mlp.pose_mlp import BUNDLED
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE, load_checkpoint
-from feat_pose_plugin.tables.manifest import MANIFEST
+from feat_pose_plugin.tables.journal import JOURNAL
 
 POSE = FEAT_FACEPOSE_COLUMNS_6D
 TABLES = find_demo_tables()
@@ -73,7 +73,7 @@ def test_many_tables_go_into_a_folder_under_their_names(tmp_path: Path) -> None:
     result = feat_pose("estimate", *TABLES, "-o", tmp_path)
     assert result.exit_code == 0, result.output
     names = {path.name for path in TABLES}
-    assert {path.name for path in tmp_path.iterdir()} == {*names, MANIFEST}
+    assert {path.name for path in tmp_path.iterdir()} == {*names, JOURNAL}
     for path in TABLES:
         before, after = pd.read_csv(path), pd.read_csv(tmp_path / path.name)
         others = before.columns.difference(POSE)
@@ -159,7 +159,7 @@ def test_force_replaces_an_output_and_even_the_input(table: Path) -> None:
     after = pd.read_csv(table)
     assert len(after) == len(before)
     assert (after["Pitch"] != before["Pitch"]).all()
-    assert {*table.parent.iterdir()} == {table, table.with_name(MANIFEST)}
+    assert {*table.parent.iterdir()} == {table, table.with_name(JOURNAL)}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""JSON that we read beside tables and weights: manifests, tags, reference faces."""
+"""JSON that we read beside tables and weights: journals, tags, reference faces."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, convert_pose
 from feat_pose_plugin.errors import ConventionError, TableError, WeightsError
 from feat_pose_plugin.pose.reference_face import read_reference_face
 from feat_pose_plugin.pose.tag import parquet_attrs, parquet_metadata
-from feat_pose_plugin.tables.manifest import MANIFEST, Manifest, sha256_of
+from feat_pose_plugin.tables.journal import JOURNAL, Entry, Journal, sha256_of
 
 HASH = b'"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"'  # of abc
 WORDS = {
-    0x80: b'{"tables": {',
-    0x81: b'"a.csv": {"input": "a.csv", "input_sha256": ' + HASH + b', "output_sha256": ' + HASH,
-    0x82: b', "replaced_sha256": null, "rows": 1, "faces": 1, "made_by": {}}',
-    0x83: b'"../../victim": ',
-    0x84: HASH,
-    0x85: b"}}",
+    0x80: b'{"output": ',
+    0x81: b', "input": "a.csv", "input_sha256": ' + HASH + b', "output_sha256": ' + HASH,
+    0x82: b', "rows": 1, "faces": 1, "made_by": {}',
+    0x83: b'"../../victim"',
+    0x84: b'"a.csv"',
+    0x85: b"}\n",
     0x86: b"[" * 10_000,
     0x87: b'{"feat_pose": {"convention": "feat", "translation_unit": null}}',
     0x88: b'{"feat_pose": ',
@@ -43,31 +43,30 @@ POSE = pd.DataFrame([[0.1] * 6], columns=FEAT_FACEPOSE_COLUMNS_6D)
 
 def json_file(data: bytes) -> None:
     content = expand(data[1:], WORDS)
-    readers = [_manifest, _tag, _reference_face]
+    readers = [_journal, _tag, _reference_face]
     readers[data[0] % 3 if data else 0](content)
 
 
-def _manifest(content: bytes) -> None:
+def _journal(content: bytes) -> None:
     folder = scratch() / "run"
     victim = scratch() / "victim"
     folder.mkdir(exist_ok=True)
     target, source = folder / "a.csv", scratch() / "a.csv"
     for path in (target, source, victim):
         path.write_bytes(b"abc")
-    (folder / MANIFEST).write_bytes(content)
+    (folder / JOURNAL).write_bytes(content)
     try:
-        manifest = Manifest(folder)
+        journal = Journal(folder)
     except TableError:
         return
-    assert all(isinstance(entry.rows, int) for entry in manifest.entries.values())
-    done = manifest.is_done(source, target, {})
-    entry = manifest.entries.get("a.csv")
-    sound = entry is not None and entry.made_by == {} and entry.output_sha256 == sha256_of(target)
-    assert done == (sound and entry.input_sha256 == sha256_of(source))
-    assert manifest.may_replace(target) in (True, False)
-    manifest.write()
-    assert Manifest(folder).entries.keys() == manifest.entries.keys()
-    assert {path.name for path in folder.iterdir()} == {"a.csv", MANIFEST}
+    found = journal.find_done(source, target, {})
+    if found is not None:
+        assert found.output_sha256 == found.input_sha256 == sha256_of(target)
+        assert type(found.rows) is int
+        assert journal.find(target) is not None
+    journal.add(Entry("b.csv", "0", "b.csv", "0", 1, 1, {}))
+    assert Journal(folder).find_done(source, target, {}) == found
+    assert {path.name for path in folder.iterdir()} == {"a.csv", JOURNAL}
     assert victim.read_bytes() == b"abc"
 
 

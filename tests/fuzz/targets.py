@@ -49,9 +49,9 @@ SEEDS: dict[str, list[bytes]] = {
     "checkpoint": [bytes([n % 3, n % 5, n, n * 7 % 256, n, n % 8, n]) for n in range(60)]
     + [b"\x00\x02" + text for text in (b"\x80", b"\x81", b"\x82", b"{\x83{\x84\x85\x86}}")],
     "json": [
-        b"\x00\x80\x81\x82\x85",
-        b"\x00\x80\x81\x82,\x81\x82\x85",
-        b"\x00\x80\x83{}\x85",
+        b"\x00\x80\x84\x81\x82\x85",
+        b"\x00\x80\x84\x81\x82\x85\x80\x83\x81\x82\x85",
+        b"\x00\x80\x83\x81\x82",
         b"\x00\x86",
         b"\x01\x87",
         b"\x01\x88{\x89\x8b,\x8a\x8b}}",

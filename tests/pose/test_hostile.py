@@ -42,7 +42,7 @@ from feat_pose_plugin.show.overlay import draw_poses
 from feat_pose_plugin.show.plots import plot_time_lines
 from feat_pose_plugin.show.poses import in_feat
 from feat_pose_plugin.tables.frames import frame_numbers
-from feat_pose_plugin.tables.manifest import MANIFEST, Manifest
+from feat_pose_plugin.tables.journal import JOURNAL, Journal
 from feat_pose_plugin.tables.pose_tables import convert_table
 from feat_pose_plugin.tables.stream import read_table
 from feat_pose_plugin.testing import project_face
@@ -436,27 +436,29 @@ def test_a_pipe_is_no_checkpoint_and_holds_nobody_up(make_checkpoint) -> None:
 # Other JSON
 
 
-def entry(**changes: object) -> dict[str, object]:
-    plain = {"input": "a", "input_sha256": "b", "output_sha256": "c", "replaced_sha256": None}
-    return {**plain, "rows": 1, "faces": 1, "made_by": {}, **changes}
+def line(**changes: object) -> str:
+    plain = {"output": "a.csv", "output_sha256": "b", "input": "c", "input_sha256": "d"}
+    return json.dumps({**plain, "rows": 1, "faces": 1, "made_by": {}, **changes}) + "\n"
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        "[" * 10_000,
-        '{"tables": {}, "tables": {}}',
-        '{"tables": []}',
-        '{"tables": {"a.csv": 1}}',
-        json.dumps({"tables": {"a.csv": entry(rows="1")}}),
-        json.dumps({"tables": {"a.csv": entry(other=1)}}),
-        "\ufeff{}",
+        "[" * 10_000 + "\n",
+        '{"output": "a", "output": "b"}\n',
+        "[]\n",
+        "{}\n",
+        line(rows="1"),
+        line(other=1),
+        line(output=[]),
+        "\ufeff" + line(),
+        line() + "\n" + line(),
     ],
 )
-def test_a_manifest_that_is_none_is_refused(content: str, tmp_path: Path) -> None:
-    (tmp_path / MANIFEST).write_text(content)
-    with pytest.raises(TableError, match=MANIFEST):
-        Manifest(tmp_path)
+def test_a_journal_that_is_none_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / JOURNAL).write_text(content)
+    with pytest.raises(TableError, match=JOURNAL):
+        Journal(tmp_path)
 
 
 @pytest.mark.parametrize("rows", [1, 3])
@@ -468,37 +470,37 @@ def test_a_tensor_that_is_negated_lazily(rows: int, dtype: torch.dtype) -> None:
     pd.testing.assert_frame_equal(estimate_pose(lazy), estimate_pose(faces))
 
 
-def test_a_path_in_a_manifest_is_never_followed(tmp_path: Path) -> None:
+def test_a_path_in_a_journal_is_never_followed(tmp_path: Path) -> None:
     """Neither for reading nor for writing, as Python itself sees it."""
     folder, victim = tmp_path / "out", tmp_path / "victim.csv"
     folder.mkdir()
     victim.write_text("mine")
-    listed = {"../victim.csv": entry(input="../victim.csv"), str(victim): entry(input=str(victim))}
-    (folder / MANIFEST).write_text(json.dumps({"tables": listed}))
+    listed = [line(output=path, input=path) for path in ("../victim.csv", str(victim))]
+    (folder / JOURNAL).write_text("".join(listed))
     code = f"""
 import sys
 from pathlib import Path
-from feat_pose_plugin.tables.manifest import Manifest
+from feat_pose_plugin.tables.journal import Entry, Journal
 opened = []
 sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" else None)
 folder = Path({str(folder)!r})
-manifest = Manifest(folder)
-manifest.write()
-assert manifest.may_replace(folder / "victim.csv")
-assert not manifest.is_done(folder / "in.csv", folder / "victim.csv", {{}})
-print(any("manifest" in path for path in opened), any("victim" in path for path in opened))
+journal = Journal(folder)
+journal.add(Entry("../victim.csv", "b", "c", "d", 1, 1, {{}}))
+assert journal.find(folder / "victim.csv") is None
+assert journal.find_done(folder / "in.csv", folder / "victim.csv", {{}}) is None
+print(any("feat-pose" in path for path in opened), any("victim" in path for path in opened))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "True False\n"
     assert victim.read_text() == "mine"
-    assert [path.name for path in folder.iterdir()] == [MANIFEST]
+    assert [path.name for path in folder.iterdir()] == [JOURNAL]
 
 
-def test_a_manifest_of_a_terabyte_is_not_read(tmp_path: Path) -> None:
-    with (tmp_path / MANIFEST).open("wb") as file:
+def test_a_journal_of_a_terabyte_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / JOURNAL).open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(TableError, match=f"{MANIFEST} is no manifest .* larger than"):
-        Manifest(tmp_path)
+    with pytest.raises(TableError, match=f"{JOURNAL} is no journal .* larger than"):
+        Journal(tmp_path)
 
 
 def test_a_tag_that_is_none_is_refused_in_memory_too() -> None:

@@ -24,7 +24,7 @@ from feat_pose_plugin.pose.quality import QUALITY_COLUMNS
 from feat_pose_plugin.pose.tag import read_tag
 from feat_pose_plugin.show.poses import in_feat, read_posed
 from feat_pose_plugin.show.report import write_report
-from feat_pose_plugin.tables.manifest import MANIFEST
+from feat_pose_plugin.tables.journal import JOURNAL
 
 FLAGS = {
     "--headless",
@@ -131,7 +131,7 @@ def test_a_page_shows_what_the_table_says(faces, tmp_path, open_page, width):
     assert shown == pytest.approx([pitch.mean(), pitch.std(), *quantiles], abs=0.051)
     text = page.inner_text("body")
     assert "line of sight" in text
-    assert "not known: no feat-pose.json beside the table" in text
+    assert "not known: no feat-pose.jsonl beside the table" in text
     # Nothing is cut off at the side.
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
@@ -171,7 +171,7 @@ def test_each_person_has_a_line_of_figures(faces, tmp_path, open_page):
 def test_a_table_that_was_changed_is_not_what_the_manifest_lists(tmp_path):
     assert feat_pose("estimate", find_demo_tables()[0], "-o", tmp_path).exit_code == 0
     table, page = tmp_path / "001.csv", tmp_path / "report.html"
-    assert (tmp_path / MANIFEST).exists()
+    assert (tmp_path / JOURNAL).exists()
     table.write_text(table.read_text(encoding="utf-8").replace("0.1", "0.2"), encoding="utf-8")
     write_report(table, page)
     text = page.read_text(encoding="utf-8")

@@ -25,7 +25,7 @@ from feat_pose_plugin.errors import FrameSizeError, LandmarkError, WeightsError,
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE
 from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.tables.cluster import cluster_executor
-from feat_pose_plugin.tables.manifest import MANIFEST
+from feat_pose_plugin.tables.journal import JOURNAL
 
 COMMAND = Path(sys.executable).with_name("feat-pose")
 ANGLES = ["Pitch", "Roll", "Yaw"]
@@ -177,7 +177,7 @@ def test_work_that_kills_every_worker_is_given_up(cluster: LocalCluster) -> None
 
 @pytest.fixture
 def folder(faces: pd.DataFrame, tmp_path: Path) -> Path:
-    """Tables of different lengths."""
+    """Tables of different lengths, all of them long enough for a worker to be killed at one."""
     folder = tmp_path / "in"
     folder.mkdir()
     for number in range(8):
@@ -200,7 +200,7 @@ def test_the_command_has_workers_estimate_a_folder(
     """One of them killed in the middle; and there is nothing to do when it is started again."""
     out = folder.with_name("out")
     with estimate(folder, out, cluster) as command:
-        while command.poll() is None and not (out / MANIFEST).exists():
+        while command.poll() is None and not (out / JOURNAL).exists():
             time.sleep(0.001)
         os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
         said, errors = command.communicate()
@@ -213,7 +213,7 @@ def test_the_command_has_workers_estimate_a_folder(
         expected = estimate_pose(before)
         np.testing.assert_allclose(after[ANGLES], expected[ANGLES], atol=1e-5)
     assert {path.name for path in out.iterdir()} == {
-        MANIFEST, *(path.name for path in folder.iterdir())
+        JOURNAL, *(path.name for path in folder.iterdir())
     }  # fmt: skip
     with estimate(folder, out, cluster) as again:
         said, errors = again.communicate()

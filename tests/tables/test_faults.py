@@ -19,8 +19,8 @@ import pytest
 from feat_pose_plugin.cli.demo import find_demo_tables
 from feat_pose_plugin.errors import TableError
 from feat_pose_plugin.pose.landmarks import landmark_columns
-from feat_pose_plugin.tables.locks import only_writer
-from feat_pose_plugin.tables.manifest import MANIFEST
+from feat_pose_plugin.tables.journal import JOURNAL
+from feat_pose_plugin.tables.run import only_writer
 from feat_pose_plugin.tables.signals import Stopped, stopping
 
 COMMAND = Path(sys.executable).with_name("feat-pose")
@@ -103,10 +103,10 @@ def test_a_disk_that_fills_keeps_what_was_whole(
     status, errors = finish(start("estimate", tables, "-o", disk, "--jobs", jobs))
     assert status == 1
     assert f"{disk / 'b.csv'} could not be written: No space left on device" in errors
-    assert names(disk) <= {"a.parquet", MANIFEST}
+    assert names(disk) <= {"a.parquet", JOURNAL}
     subprocess.run(["mount", "-o", "remount,size=30m", disk], check=True)
     assert finish(start("estimate", tables, "-o", disk, "--jobs", jobs)) == (0, "")
-    assert names(disk) == {"a.parquet", "b.csv", MANIFEST}
+    assert names(disk) == {"a.parquet", "b.csv", JOURNAL}
 
 
 def test_a_full_disk_leaves_the_old_output_of_every_command(
@@ -252,9 +252,9 @@ def test_signals_end_a_run_that_goes_on_afterwards(
     status, errors = finish(process)
     assert status == 128 + number
     assert errors == f"Stopped by {number.name}. What is finished is kept; start again to go on.\n"
-    assert names(out) <= {MANIFEST, "a.parquet"}
+    assert names(out) <= {JOURNAL, "a.parquet"}
     assert finish(start("estimate", tables, "-o", out)) == (0, "")
-    assert names(out) == {MANIFEST, "a.parquet", "b.csv"}
+    assert names(out) == {JOURNAL, "a.parquet", "b.csv"}
 
 
 def test_what_a_shell_ignores_is_ignored(tables: Path, out: Path) -> None:
@@ -359,7 +359,7 @@ def test_of_a_folder_and_a_file_in_it_one_says_so(first: str, tables: Path, out:
     assert status == 1
     assert f"{table} could not be written: No such file or directory" in errors
     assert table.read_bytes() == made
-    assert names(out) - {MANIFEST} == {"b.csv"}
+    assert names(out) - {JOURNAL} == {"b.csv"}
 
 
 def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
@@ -463,90 +463,40 @@ print(len(found), max(float((pose - expected).abs().max()) for pose in found) < 
 
 # Memory
 
-_LIMITED = """
-import resource, sys
-import pyarrow.compute, pyarrow.csv, pyarrow.parquet
-from feat_pose_plugin.tables import runs
-from feat_pose_plugin.tables import workers
+
+@pytest.mark.parametrize("work", ["model", "table", "worker"])
+def test_memory_that_is_refused_is_said_in_one_line(work: str, tables: Path, out: Path) -> None:
+    """By Python or by Arrow, in this process or another."""
+    code = f"""
+import sys
+import numpy, pyarrow
 from feat_pose_plugin.cli import app
-from pathlib import Path
-from feat_pose_plugin.tables.stream import read_table
+from feat_pose_plugin.pose import registry
+from feat_pose_plugin.tables import run
 
-def limit(mebibytes):
-    with open("/proc/self/statm") as file:
-        size = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (size + (mebibytes << 20),) * 2)
+def refuse(*given, **options):
+    if {work == "model"}:
+        numpy.empty(1 << 60, "u1")
+    pyarrow.allocate_buffer(1 << 60)
+
+if {work == "model"}:
+    registry.get_pose_backend = refuse
+else:
+    run.estimate_part = refuse
+if __name__ == "__main__":
+    app(sys.argv[1:])
 """
-
-
-def run_limited(code: str, *arguments: object) -> tuple[int, str]:
-    """A script that sets its limit when all is imported."""
-    command = [sys.executable, "-c", _LIMITED + code, *map(str, arguments)]
+    script = out.with_name("script.py")
+    script.write_text(code)
+    jobs = "2" if work == "worker" else "1"
+    command = [sys.executable, script, "estimate", tables, "-o", out, "--jobs", jobs]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return finish(subprocess.Popen(command, **pipes))
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "estimate {tables} -o {out} --jobs 1",
-        "estimate {tables} -o {out} --jobs 2",
-        "plot {tables}/a.parquet -o {out}/a.png",
-    ],
-)
-def test_a_limit_that_is_too_low_is_said_before_anything_is_begun(
-    command: str, tables: Path, out: Path
-) -> None:
-    """Where native code would abort, or a thread be waited for that never starts."""
-    code = "limit(350); app(sys.argv[1:])"
-    status, errors = run_limited(code, *command.format(tables=tables, out=out).split())
+    status, errors = finish(subprocess.Popen(command, **pipes))
     assert status == 1
-    assert "there is too little memory: the limit of this process (ulimit -v " in errors
-    assert "OMP_NUM_THREADS=1" in errors
-    assert names(out) == set()
-
-
-def test_a_limit_that_is_large_enough_is_enough(tables: Path, out: Path) -> None:
-    code = "limit(int(sys.argv[1])); app(sys.argv[2:])"
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.run(
-        [sys.executable, "-c", _LIMITED + code, "900", "estimate", tables, "-o", out],
-        env=environment, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert (process.returncode, process.stderr) == (0, "")
-
-
-def test_memory_that_is_refused_in_the_middle_is_no_broken_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Zeros, in a small file that is sound. There is room for them, and not for them twice.
-
-    What is refused is large, so that there is room left for all that native code asks for.
-    """
-    monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", "system")  # takes nothing beforehand
-    path = tmp_path / "zeros.parquet"
-    pd.DataFrame({"x": np.zeros(80 << 20)}).to_parquet(path)
-    code = """
-import pyarrow, torch
-pyarrow.set_cpu_count(1)
-torch.set_num_threads(1)
-limit(900)
-try:
-    read_table(Path(sys.argv[1]))
-except Exception as error:
-    sys.exit(f"{type(error).__name__}: {error}")
-"""
-    status, errors = run_limited(code, path)
-    assert status == 1, errors
-    assert errors.startswith(f"WorkerError: {path}: there was too little memory: ")
-    assert "a larger limit" in errors
-
-
-def test_a_model_that_gets_no_memory_says_so(tables: Path, out: Path) -> None:
-    code = "limit(40); app(sys.argv[1:])"
-    status, errors = run_limited(code, "estimate", tables, "-o", out)
-    assert status == 1
-    assert "there was too little memory" in errors
+    assert errors.startswith("Error: there was too little memory: ")
+    assert errors.endswith(
+        "Start again with fewer processes or more memory: what is finished is kept.\n"
+    )
     assert names(out) == set()
 
 
@@ -567,5 +517,5 @@ def test_a_worker_that_is_stuck_is_not_waited_for_when_another_died(
         process.kill()
     assert status == 1
     assert "a process that estimated died. Was there too little memory?" in errors
-    assert names(out) <= {MANIFEST, "a.parquet", "b.csv"}
+    assert names(out) <= {JOURNAL, "a.parquet", "b.csv"}
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]

@@ -1,4 +1,4 @@
-"""Many tables: what is kept, what is made again, what is refused; killed and started again."""
+"""Many tables: which becomes which, what is kept, made again, refused; killed and started again."""
 
 from __future__ import annotations
 
@@ -21,15 +21,72 @@ from typer.testing import CliRunner, Result
 from feat_pose_plugin import __version__, get_pose_backend
 from feat_pose_plugin.cli import app
 from feat_pose_plugin.cli.demo import find_demo_tables
+from feat_pose_plugin.errors import TableError
 from feat_pose_plugin.mlp.pose_mlp import BUNDLED
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE, load_checkpoint
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.pose.landmarks import landmark_columns
-from feat_pose_plugin.tables import runs
-from feat_pose_plugin.tables.manifest import MANIFEST
+from feat_pose_plugin.tables import run as runs
+from feat_pose_plugin.tables.journal import JOURNAL
+from feat_pose_plugin.tables.run import plan_outputs, refuse_existing
 
 COMMAND = Path(sys.executable).with_name("feat-pose")
 LOCK = ".feat-pose.lock"
+
+
+DEMO = {path.name: path for path in find_demo_tables()}
+
+
+def test_each_input_gets_its_output(tmp_path: Path) -> None:
+    sources = [DEMO["001.csv"], DEMO["002.csv"]]
+    assert plan_outputs(sources, tmp_path) == [
+        (sources[0], tmp_path / "001.csv"),
+        (sources[1], tmp_path / "002.csv"),
+    ]
+    assert plan_outputs(sources[:1], tmp_path / "o.parquet") == [
+        (sources[0], tmp_path / "o.parquet")
+    ]
+
+
+def test_a_folder_is_the_tables_in_it(tmp_path: Path) -> None:
+    folder, output = tmp_path / "in", tmp_path / "out"
+    output.mkdir()
+    (folder / "deeper").mkdir(parents=True)
+    for name in ("b.parquet", "a.CSV", "a.txt", ".a.0123456789abcdef.csv", "deeper/c.csv"):
+        (folder / name).touch()
+    names = [target.name for _, target in plan_outputs([folder, DEMO["001.csv"]], output)]
+    assert names == ["a.CSV", "b.parquet", "001.csv"]
+
+
+def test_what_cannot_be_read_or_written_is_refused(tmp_path: Path) -> None:
+    good = DEMO["001.csv"]
+    (tmp_path / "001.csv").mkdir()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "001.csv").write_bytes(good.read_bytes())
+    image = good.with_name("single_face.jpg")
+    for sources, output, message in [
+        ([tmp_path / "no.csv"], tmp_path / "o.csv", "no.csv does not exist"),
+        ([tmp_path / "001.csv"], tmp_path / "a", "001.csv holds no .csv or .parquet"),
+        ([tmp_path / "a"], tmp_path / "o.csv", "o.csv is none"),
+        ([image], tmp_path / "o.csv", "single_face.jpg must end in"),
+        ([good], tmp_path / "o.txt", "o.txt must end in"),
+        ([good], tmp_path / "no" / "o.csv", "folder of the output .* does not exist"),
+        ([good, DEMO["002.csv"]], tmp_path / "o.csv", "several tables need an existing folder"),
+        ([good, tmp_path / "a" / "001.csv"], tmp_path / "a", "would both become"),
+        ([good], tmp_path, "exists and is no file"),
+    ]:
+        with pytest.raises(TableError, match=message):
+            plan_outputs(sources, output)
+
+
+def test_what_is_there_is_not_replaced(tmp_path: Path) -> None:
+    good, taken = DEMO["001.csv"], tmp_path / "taken.csv"
+    refuse_existing([(good, taken)])
+    taken.write_text("precious")
+    with pytest.raises(TableError, match=r"taken.csv exists.*--force"):
+        refuse_existing([(good, tmp_path / "new.csv"), (good, taken)])
+    with pytest.raises(TableError, match="is the input itself"):
+        refuse_existing([(taken, taken)])
 
 
 def estimate(*arguments: object) -> Result:
@@ -61,8 +118,18 @@ def tables(tmp_path: Path) -> Path:
     return folder
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+def contents(folder: Path) -> dict[str, object]:
+    """Of all files; of the journal, whose order follows that of the work, which lines it has."""
+    found: dict[str, object] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    if JOURNAL in found:
+        found[JOURNAL] = {*(folder / JOURNAL).read_bytes().splitlines()}
+    return found
+
+
+def listed(folder: Path) -> dict[str, dict[str, object]]:
+    """The last entry of each table."""
+    lines = map(json.loads, (folder / JOURNAL).read_text().splitlines())
+    return {line.pop("output"): line for line in lines}
 
 
 def made(lines: list[str]) -> list[str]:
@@ -70,11 +137,10 @@ def made(lines: list[str]) -> list[str]:
     return [Path(line.partition(":")[0]).name for line in lines if not line.endswith("as before")]
 
 
-def test_the_manifest_says_what_was_made_of_what(tables: Path, out: Path) -> None:
+def test_the_journal_says_what_was_made_of_what(tables: Path, out: Path) -> None:
     run(tables, "-o", out, "--convention", "300w-lp", "--height", "480", "--width", "640")
-    listed = json.loads((out / MANIFEST).read_text())["tables"]
-    assert [*listed] == ["a.csv", "b.parquet", "c.csv"]
-    for name, entry in listed.items():
+    assert [*listed(out)] == ["a.csv", "b.parquet", "c.csv"]
+    for name, entry in listed(out).items():
         assert entry["input"] == str(tables / name)
         assert entry["input_sha256"] == sha256((tables / name).read_bytes()).hexdigest()
         assert entry["output_sha256"] == sha256((out / name).read_bytes()).hexdigest()
@@ -95,7 +161,7 @@ def test_what_is_done_is_kept(tables: Path, out: Path) -> None:
     assert lines[2] == f"{out / 'c.csv'}: 7 rows, 7 with a pose, as before"
     assert made(lines) == []
     assert contents(out) == before
-    del times[out / MANIFEST]
+    del times[out / JOURNAL]
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
@@ -106,7 +172,7 @@ def test_what_is_missing_or_has_another_input_is_made_again(tables: Path, out: P
     (tables / "c.csv").write_bytes((tables / "a.csv").read_bytes())
     assert made(run(tables, "-o", out)) == ["a.csv", "c.csv"]
     assert (out / "a.csv").read_bytes() == (out / "c.csv").read_bytes() == whole["a.csv"]
-    assert json.loads((out / MANIFEST).read_text())["tables"]["c.csv"]["rows"] == 40
+    assert listed(out)["c.csv"]["rows"] == 40
 
 
 def test_other_options_weights_or_version_make_all_again(
@@ -140,11 +206,11 @@ def test_what_others_wrote_is_replaced_by_force_only(change: str, tables: Path, 
     assert made(run(tables, "-o", out)) == []
 
 
-def test_a_manifest_that_is_none_is_refused(tables: Path, out: Path) -> None:
-    for text in ("", "[]", '{"tables": {"a.csv": {}}}', '{"tables": {"a.csv": 3}}'):
-        (out / MANIFEST).write_text(text)
-        refused(estimate(tables, "-o", out), f"{out / MANIFEST} is no manifest")
-        assert [path.name for path in out.iterdir()] == [MANIFEST]
+def test_a_journal_that_is_none_is_refused(tables: Path, out: Path) -> None:
+    for text in ("\n", "[]\n", "{}\n", '{"a": 3}\n{}'):
+        (out / JOURNAL).write_text(text)
+        refused(estimate(tables, "-o", out), f"{out / JOURNAL} is no journal")
+        assert [path.name for path in out.iterdir()] == [JOURNAL]
 
 
 def test_in_place_with_force_and_again(tables: Path, out: Path) -> None:
@@ -155,23 +221,37 @@ def test_in_place_with_force_and_again(tables: Path, out: Path) -> None:
     assert made(run(tables, "-o", tables, "--force")) == []
 
 
-def test_one_bad_table_does_not_undo_the_others(tables: Path, out: Path) -> None:
-    good = (tables / "b.parquet").read_bytes()
-    (tables / "b.parquet").write_bytes(good[:1000])
-    refused(estimate(tables, "-o", out), "b.parquet cannot be read as Parquet")
-    assert {path.name for path in out.iterdir()} == {"a.csv", MANIFEST}
-    (tables / "b.parquet").write_bytes(good)
-    assert made(run(tables, "-o", out)) == ["b.parquet", "c.csv"]
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_bad_table_does_not_undo_the_others(jobs: int, tables: Path, out: Path) -> None:
+    """The third, which begins before the second has ended, where there are two jobs."""
+    good = (tables / "c.csv").read_bytes()
+    (tables / "c.csv").write_bytes(good[:1000])
+    (tables / "d.csv").write_bytes(good)
+    result = estimate(tables, "-o", out, "--jobs", jobs)
+    refused(result, "c.csv cannot be read as CSV: row 0 has")
+    done = {path.name for path in out.iterdir()}
+    assert {"a.csv", "b.parquet", JOURNAL} <= done
+    (tables / "c.csv").write_bytes(good)
+    assert made(run(tables, "-o", out)) == sorted({"c.csv", "d.csv"} - done)
+
+
+def test_a_line_that_was_cut_short_is_written_again(tables: Path, out: Path) -> None:
+    run(tables, "-o", out)
+    whole = contents(out)
+    (out / JOURNAL).write_bytes((out / JOURNAL).read_bytes()[:-5])
+    (out / "c.csv").unlink()  # as its line came before it
+    assert made(run(tables, "-o", out)) == ["c.csv"]
+    assert contents(out) == whole
 
 
 def test_parts_of_killed_runs_are_removed_and_nothing_else(tables: Path, out: Path) -> None:
-    parts = [".a.0123456789abcdef.csv", f".{Path(MANIFEST).stem}.0123456789abcdef.json"]
+    parts = [".a.0123456789abcdef.csv"]
     others = [".a.csv", ".d.0123456789abcdef.csv", "a.0123456789abcdef.csv", ".a.0123.csv"]
     for name in (*parts, *others):
         (out / name).touch()
     run(tables, "-o", out)
     assert {path.name for path in out.iterdir()} == {
-        *others, MANIFEST, "a.csv", "b.parquet", "c.csv"
+        *others, JOURNAL, "a.csv", "b.parquet", "c.csv"
     }  # fmt: skip
     single = out / "single.csv"
     (out / ".single.0123456789abcdef.csv").touch()
@@ -179,7 +259,7 @@ def test_parts_of_killed_runs_are_removed_and_nothing_else(tables: Path, out: Pa
     assert not [*out.glob(".single*")]
 
 
-def test_a_single_file_has_no_manifest(tables: Path, out: Path) -> None:
+def test_a_single_file_has_no_journal(tables: Path, out: Path) -> None:
     target = out / "pose.csv"
     run(tables / "a.csv", "-o", target)
     assert [*out.iterdir()] == [target]
@@ -266,9 +346,9 @@ def test_killed_and_started_again_it_ends_as_if_undisturbed(
         killed.kill()
     assert killed.returncode == -signal.SIGKILL
     left = {path.name for path in out.iterdir()}
-    assert {"a.csv", MANIFEST} <= left
+    assert {"a.csv", JOURNAL} <= left
     assert "d.parquet" not in left
-    assert left - {MANIFEST, *NAMES}  # the part, and the lock
+    assert left - {JOURNAL, *NAMES}  # the part, and the lock
     assert made(run(long_tables, "-o", out)) == [name for name in NAMES if name not in left]
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
@@ -276,11 +356,12 @@ def test_killed_and_started_again_it_ends_as_if_undisturbed(
     assert contents(out) == contents(undisturbed)
 
 
-def test_killed_between_the_manifest_and_the_table(tables: Path, out: Path) -> None:
+def test_killed_between_the_journal_and_the_table(tables: Path, out: Path) -> None:
     run(tables, "-o", out, "--convention", "img2pose")
     code = """
 import os, signal, sys
-from feat_pose_plugin.tables import runs
+from feat_pose_plugin.errors import TableError
+from feat_pose_plugin.tables import run as runs
 from feat_pose_plugin.cli import app
 runs.place_part = lambda part, path: os.kill(os.getpid(), signal.SIGKILL)
 app(sys.argv[1:])
@@ -288,8 +369,8 @@ app(sys.argv[1:])
     arguments = [sys.executable, "-c", code, "estimate", tables, "-o", out]
     killed = subprocess.run(arguments, check=False)
     assert killed.returncode == -signal.SIGKILL
-    listed = json.loads((out / MANIFEST).read_text())["tables"]["a.csv"]
-    assert listed["made_by"]["convention"] == "feat"  # and the table is not yet
+    entry = listed(out)["a.csv"]
+    assert entry["made_by"]["convention"] == "feat"  # and the table is not yet
     assert made(run(tables, "-o", out)) == ["a.csv", "b.parquet", "c.csv"]
 
 
@@ -350,5 +431,5 @@ def test_a_process_that_dies_is_said_and_what_is_done_is_kept(long_tables: Path,
     assert "a process that estimated died" in errors
     assert "Traceback" not in errors
     done = {path.name for path in out.iterdir()}
-    assert done <= {MANIFEST, *NAMES}
+    assert done <= {JOURNAL, *NAMES}
     assert not done & {*made(run(long_tables, "-o", out))}
