@@ -33,7 +33,7 @@ def synth(
     ],
     output: _Weights,
     landmark_kind: Annotated[
-        Literal["2d", "3d"], typer.Option(help="Kind of landmarks that the network reads.")
+        Literal["2d", "3d", "mesh"], typer.Option(help="Kind of landmarks that the network reads.")
     ],
     hidden: _Hidden = None,
     faces: Annotated[
@@ -45,19 +45,16 @@ def synth(
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
-    """Train on synthetic faces.
-
-    Interrupted, it goes on from the last evaluation when it is started again.
-    """
+    """Train on synthetic faces."""
     from dataclasses import replace
 
     from feat_pose_plugin.tables.run import refuse_existing
     from feat_pose_plugin.training.face_model import read_face_model
-    from feat_pose_plugin.training.run import settings_for, train_synth
+    from feat_pose_plugin.training.run import Training, train_synth
 
     if not force:
         refuse_existing([(None, output)])
-    settings = settings_for(landmark_kind)
+    settings = Training()
     if hidden is not None:
         settings = replace(settings, hidden=_layers(hidden))
     if faces is not None:

@@ -6,9 +6,7 @@ are never divided between training and validation: neighbouring frames are all b
 would make the validation error too small. And the last epoch is kept, not the one that validates
 best, so that the validation clips choose nothing.
 
-Millions of rows need little memory. A first pass turns the clips into a file of float32 rows, 568
-bytes each; training then reads that file, batch by batch, in random order. What grows with the
-rows in memory is their order, some 50 bytes each.
+All rows are held in memory, 568 bytes each: a million need 0.6 GB.
 """
 
 from __future__ import annotations
@@ -16,12 +14,11 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -29,36 +26,24 @@ from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 from tqdm import tqdm
 
-from feat_pose_plugin.errors import ConventionError, LandmarkError, TableError, TrainingError
+from feat_pose_plugin.errors import ConventionError, LandmarkError, TrainingError
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
-from feat_pose_plugin.mlp.model import FEATURES, OUTPUTS, PoseMLP, normalise
+from feat_pose_plugin.mlp.model import OUTPUTS, PoseMLP, normalise
 from feat_pose_plugin.pose.conventions import FEAT_FACEPOSE_COLUMNS_6D, find_convention
 from feat_pose_plugin.pose.convert import convert_pose
-from feat_pose_plugin.pose.landmarks import LANDMARKS, MIRROR_68, read_landmarks, usable_rows
+from feat_pose_plugin.pose.landmarks import read_landmarks, usable_rows
 from feat_pose_plugin.pose.tag import check_tag, read_tag
 from feat_pose_plugin.tables.selection import keep_rows
-from feat_pose_plugin.tables.stream import read_batches
+from feat_pose_plugin.tables.stream import read_table
 from feat_pose_plugin.training.card import start_card
+from feat_pose_plugin.training.symmetric import mirror_features
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
-# A row of the file: 68 x, 68 y (normalised), the angles about x, y, z (radians), X, Y, Z (units).
-# The mirror image of a face is the same row in another order, with some signs changed.
-_ROW = FEATURES + OUTPUTS
-_ROW_BYTES = 4 * _ROW
-_MIRROR_ORDER = [
-    *MIRROR_68,
-    *(LANDMARKS + landmark for landmark in MIRROR_68),
-    *range(FEATURES, _ROW),
-]
-_MIRROR_POSE = (1.0, -1.0, -1.0, -1.0, 1.0, 1.0)
-_MIRROR_SIGN = torch.tensor([-1.0] * LANDMARKS + [1.0] * LANDMARKS + [*_MIRROR_POSE])
-
+_MIRROR_POSE = torch.tensor([1.0, -1.0, -1.0, -1.0, 1.0, 1.0])
 _TEACHERS = ("feat", "img2pose")
-
-_CHUNK_ROWS = 4096
+_MOST_ROWS = 10_000_000
 _CONSTANT_STD = 1e-6  # radians or units; an axis that varies less never changes
 
 
@@ -158,8 +143,6 @@ def train_distill(
 ) -> Distilled:
     """Train a network on a teacher's answers and write it as a checkpoint.
 
-    While it runs, a nameless file in the folder of the output holds the rows.
-
     Args:
         clips: Tables, CSV or Parquet by suffix, with landmarks of any layout that
             :func:`~feat_pose_plugin.pose.landmarks.read_landmarks` knows, ``FaceScore``, and the
@@ -176,7 +159,8 @@ def train_distill(
 
     Raises:
         TrainingError: A table lacks ``FaceScore`` or a pose column or has text there, fewer than
-            two clips have rows to keep, or the folder of the output cannot be written or is full.
+            two clips have rows to keep, there are more than ten million rows, or the folder of the
+            output is not there.
         TableError: A table cannot be read.
         LandmarkError: A table has no landmarks, or part of them, or text among them.
         ConventionError: The convention is another, or a table says that its poses are in another.
@@ -185,80 +169,71 @@ def train_distill(
     if find_convention(convention).name not in _TEACHERS:
         known = " or ".join(repr(known) for known in _TEACHERS)
         raise ConventionError(f"a teacher's pose must be in {known}, got {convention!r}.")
-    try:
-        with TemporaryFile(dir=output.parent) as file, torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            kept = _write_rows(clips, file, settings, convention, progress)
-            sides = _split(kept, settings.validation_share)
-            values = np.memmap(file, np.float32, mode="r").reshape(-1, _ROW)
-            training, validation = (_Rows(values, kept.numbers(side)) for side in sides)
-            mean, std = _mean_and_std(training)
-            model = PoseMLP(settings.hidden, settings.dropout, settings.layer_norm)
-            errors = _fit(model, training, validation, mean, std, settings, progress)
-            card = start_card(output, settings, seed)
-            card["data"] = {
-                "teacher_convention": convention,
-                "training": {"clips": len(sides[0]), "rows": len(training)},
-                "validation": {"clips": len(sides[1]), "rows": len(validation)},
-                "rows_left_out": kept.left_out,
-                "sha256": kept.sha256,
-            }
-            card["figures"] = {"validation_error_by_epoch": [each._asdict() for each in errors]}
-            write_checkpoint(output, model, mean, std, card)
-    except TableError:
-        raise
-    except OSError as error:
-        raise TrainingError(
-            f"{output.parent} cannot be written to: {error}. Beside the checkpoint it has to hold "
-            "the rows to train on, 0.6 GB for each million; choose an output where there is room."
-        ) from error
+    if not output.parent.is_dir():
+        raise TrainingError(f"{output.parent} is no folder; make it first, or choose another.")
+    kept, left_out, sha256 = _read_clips(clips, settings, convention, progress)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        sides = _split(list(kept), settings.validation_share, left_out)
+        training, validation = (
+            _Rows(*map(torch.cat, zip(*(kept[clip] for clip in side), strict=True)))
+            for side in sides
+        )
+        kept.clear()  # joined now; once is enough
+        mean, std = _mean_and_std(training.pose)
+        model = PoseMLP(settings.hidden, settings.dropout, settings.layer_norm)
+        errors = _fit(model, training, validation, mean, std, settings, progress)
+    card = start_card(output, settings, seed)
+    card["data"] = {
+        "teacher_convention": convention,
+        "training": {"clips": len(sides[0]), "rows": len(training.pose)},
+        "validation": {"clips": len(sides[1]), "rows": len(validation.pose)},
+        "rows_left_out": left_out,
+        "sha256": sha256,
+    }
+    card["figures"] = {"validation_error_by_epoch": [each._asdict() for each in errors]}
+    write_checkpoint(output, model, mean, std, card)
     return Distilled(*sides, tuple(errors))
 
 
-class _Kept(NamedTuple):
-    """Where the rows of each clip are in the file, and how many were left out for which reason."""
+class _Rows(NamedTuple):
+    """Rows to learn from: ``[n, 136]`` normalised landmarks and ``[n, 6]`` the teacher's pose."""
 
-    rows_of: dict[Path, range]
-    left_out: dict[str, int]
-    sha256: str
-
-    def numbers(self, clips: Sequence[Path]) -> Tensor:
-        """``[n]`` the numbers of all rows of some clips."""
-        spans = [self.rows_of[clip] for clip in clips]
-        return torch.cat([torch.arange(span.start, span.stop) for span in spans])
+    features: Tensor
+    pose: Tensor
 
 
-def _write_rows(
-    clips: Sequence[Path], file: IO[bytes], settings: Distillation, convention: str, progress: bool
-) -> _Kept:
-    """Write the rows that the filters keep; those of copies stay there unread."""
-    rows_of: dict[Path, range] = {}
+def _read_clips(
+    clips: Sequence[Path], settings: Distillation, convention: str, progress: bool
+) -> tuple[dict[Path, _Rows], dict[str, int], str]:
+    """The rows that the filters keep by clip, how many others there are and why, and a hash."""
+    kept: dict[Path, _Rows] = {}
     left_out = Counter(copy_of_another_clip=0)
     digests: set[bytes] = set()
+    count = 0
     for clip in tqdm(clips, unit="clip", disable=not progress):
-        start, digest = file.tell(), hashlib.sha256()
-        for table in read_batches(clip):
-            rows, reasons = _select_rows(table, clip, settings, convention)
-            file.write(rows.tobytes())
-            digest.update(rows.tobytes())
-            left_out.update(reasons)
-        span = range(start // _ROW_BYTES, file.tell() // _ROW_BYTES)
-        if digest.digest() in digests:
-            left_out["copy_of_another_clip"] += len(span)
-        elif span:
-            rows_of[clip] = span
-            digests.add(digest.digest())
-    file.flush()
-    kept = _Kept(rows_of, dict(left_out), hashlib.sha256(b"".join(sorted(digests))).hexdigest())
+        rows, reasons = _select_rows(read_table(clip), clip, settings, convention)
+        left_out.update(reasons)
+        digest = hashlib.sha256(torch.cat(rows, dim=1).numpy().tobytes()).digest()
+        if digest in digests:
+            left_out["copy_of_another_clip"] += len(rows.pose)
+        elif len(rows.pose):
+            kept[clip] = rows
+            digests.add(digest)
+            count += len(rows.pose)
+        if count > _MOST_ROWS:
+            raise TrainingError(
+                f"the clips have more than {_MOST_ROWS} rows, which would not fit in memory. Pass "
+                "fewer of them: more of the same people teach little."
+            )
     if progress:
-        count = sum(len(span) for span in rows_of.values())
-        tqdm.write(f"{count} rows of {len(rows_of)} clips; left out: {kept.left_out}")
-    return kept
+        tqdm.write(f"{count} rows of {len(kept)} clips; left out: {dict(left_out)}")
+    return kept, dict(left_out), hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
 def _select_rows(
     table: pd.DataFrame, clip: Path, settings: Distillation, convention: str
-) -> tuple[NDArray[np.float32], dict[str, int]]:
+) -> tuple[_Rows, dict[str, int]]:
     """Rows to train on, and how many others there are, each under the first reason that applies."""
     check_tag(read_tag(table), convention, str(clip))
     table = table.rename(columns=lambda name: str(name).strip())
@@ -289,15 +264,16 @@ def _select_rows(
         "turned_too_far": (pose[:, :2].rad2deg().abs() >= settings.turned_below_deg).any(dim=1),
     }
     keep, left_out = keep_rows(reasons)
-    return torch.cat([normalise(points[keep]), pose[keep]], dim=1).numpy(), left_out
+    return _Rows(normalise(points[keep]), pose[keep]), left_out
 
 
-def _split(kept: _Kept, share: float) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+def _split(
+    clips: list[Path], share: float, left_out: Mapping[str, int]
+) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """Clips to train on and clips to validate on, in random order."""
-    clips = list(kept.rows_of)
     if len(clips) < 2:
         raise TrainingError(
-            f"{len(clips)} clips have rows to train on (rows left out: {kept.left_out}), and at "
+            f"{len(clips)} clips have rows to train on (rows left out: {dict(left_out)}), and at "
             "least 2 are needed, one to train on and one to validate on."
         )
     count = min(max(round(share * len(clips)), 1), len(clips) - 1)
@@ -305,41 +281,11 @@ def _split(kept: _Kept, share: float) -> tuple[tuple[Path, ...], tuple[Path, ...
     return tuple(shuffled[count:]), tuple(shuffled[:count])
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Some rows of the file, read when they are asked for.
-
-    Attributes:
-        values: ``[N, 142]`` the whole file.
-        numbers: ``[n]`` which rows of it.
-    """
-
-    values: NDArray[np.float32]
-    numbers: Tensor
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def images(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Features ``[k, 136]`` and pose ``[k, 6]``; place ``n + i`` is row ``i`` mirrored."""
-        rows = torch.from_numpy(self.values[self.numbers[places % len(self)].numpy()])
-        mirrored = rows[:, _MIRROR_ORDER] * _MIRROR_SIGN
-        rows = torch.where((places >= len(self))[:, None], mirrored, rows)
-        return rows[:, :FEATURES], rows[:, FEATURES:]
-
-    def parts(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Features and pose of all rows, in parts."""
-        return map(self.images, torch.split(torch.arange(len(self)), _CHUNK_ROWS))
-
-
-def _mean_and_std(rows: _Rows) -> tuple[Tensor, Tensor]:
+def _mean_and_std(pose: Tensor) -> tuple[Tensor, Tensor]:
     """``[6]`` mean and standard deviation of the pose of rows and of their mirror images."""
-    sums = torch.zeros(2, OUTPUTS, dtype=torch.float64)
-    for _, pose in rows.parts():
-        sums += torch.stack([pose.double(), pose.double().square()]).sum(dim=1)
-    mean, square = sums / len(rows)
-    mean[_MIRROR_SIGN[FEATURES:] < 0] = 0
-    std = (square - mean.square()).clamp_min(0).sqrt()
+    exact = pose.double()
+    mean = torch.where(_MIRROR_POSE < 0, 0.0, exact.mean(dim=0))
+    std = (exact.square().mean(dim=0) - mean.square()).clamp_min(0).sqrt()
     std[std < _CONSTANT_STD] = 1
     return mean.float(), std.float()
 
@@ -354,8 +300,8 @@ def _fit(
     progress: bool,
 ) -> list[AxisErrors]:
     """Train the model in place; the validation errors after each epoch."""
-    images = 2 * len(training)
-    steps = settings.epochs * math.ceil(images / settings.batch)
+    rows = len(training.pose)
+    steps = settings.epochs * math.ceil(2 * rows / settings.batch)
     optimizer = torch.optim.AdamW(
         model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -364,8 +310,12 @@ def _fit(
     with tqdm(total=steps, unit="step", disable=not progress) as bar:
         for epoch in range(settings.epochs):
             model.train()
-            for places in torch.split(torch.randperm(images), settings.batch):
-                features, pose = training.images(places)
+            # Row i mirrored has the number rows + i.
+            for numbers in torch.split(torch.randperm(2 * rows), settings.batch):
+                features, pose = (part[numbers % rows] for part in training)
+                mirrored = numbers[:, None] >= rows
+                features = torch.where(mirrored, mirror_features(features), features)
+                pose = torch.where(mirrored, pose * _MIRROR_POSE, pose)
                 jitter = settings.jitter_sd * torch.randn_like(features)
                 loss = smooth_l1_loss(model(features + jitter), (pose - mean) / std)
                 optimizer.zero_grad()
@@ -382,8 +332,6 @@ def _fit(
 @torch.no_grad()
 def _errors(model: PoseMLP, validation: _Rows, mean: Tensor, std: Tensor) -> AxisErrors:
     model.eval()
-    total = torch.zeros(OUTPUTS, dtype=torch.float64)
-    for features, pose in validation.parts():
-        total += (model(features) * std + mean - pose).abs().sum(dim=0)
-    error = total / len(validation)
+    found = torch.cat([model(part) for part in torch.split(validation.features, 4096)]) * std + mean
+    error = (found - validation.pose).abs().mean(dim=0)
     return AxisErrors(*error[:3].rad2deg().tolist(), *error[3:].tolist())

@@ -20,7 +20,8 @@ from feat_pose_plugin.pose.landmarks import LANDMARKS, MIRROR_68
 from feat_pose_plugin.pose.reference_face import STEADY_LANDMARKS
 from feat_pose_plugin.pose.rotations import rotvec_to_matrix
 from feat_pose_plugin.training.face_model import FaceModel
-from feat_pose_plugin.training.synthetic_faces import Synthesis, synthesize
+from feat_pose_plugin.training.recipes import Synthesis
+from feat_pose_plugin.training.synthetic_faces import synthesize
 
 _BATCH = 2_000  # jaw bands of all faces at once would fill the memory
 
@@ -90,7 +91,9 @@ def _nearest_rigid_face(
 ) -> Tensor:
     """``[68, 3]`` float64 by least squares over faces that a far camera sees, their unit."""
     from_far = replace(recipe, weak_perspective_share=1.0)
-    zero = rotvec_to_matrix(torch.tensor(recipe.head_zero_deg, dtype=torch.float64).deg2rad())
+    zero = rotvec_to_matrix(
+        torch.tensor([recipe.head_pitch_deg, 0, 0], dtype=torch.float64).deg2rad()
+    )
     square = torch.zeros(3, 3, dtype=torch.float64)
     product = torch.zeros(LANDMARKS, 3, dtype=torch.float64)
     for start in range(0, count, _BATCH):
@@ -98,7 +101,7 @@ def _nearest_rigid_face(
         # From the head's axes to the picture.
         projection = (rotvec_to_matrix(rotvec.double()) @ zero.mT)[:, :2]
         square += (projection.mT @ projection).sum(dim=0)
-        product += torch.einsum("bpk,bki->pi", seen.double(), projection)
+        product += torch.einsum("bpk,bki->pi", seen[..., :2].double(), projection)
     points = product @ torch.linalg.inv(square)
     mirrored = points[list(MIRROR_68)] * points.new_tensor([-1.0, 1.0, 1.0])
     symmetric: Tensor = 0.5 * (points + mirrored) @ zero

@@ -2,7 +2,7 @@
 
 Frames: the head's axes are the camera's for a head that faces it (x right in the picture, y down,
 z away from the camera), so ICT-FaceKit's axes turned by half a turn about x. The pose is stated
-from another zero of the head, ``head_zero_deg`` away, so that no turn is no turn in img2pose's
+from another zero of the head, ``head_pitch_deg`` away, so that no turn is no turn in img2pose's
 sense. Lengths are centimetres in space, and inter-ocular distances (outer eye corners) in the
 picture.
 """
@@ -10,22 +10,18 @@ picture.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from feat_pose_plugin.errors import TrainingError
-from feat_pose_plugin.pose.conventions import ICT_TO_IMG2POSE_DEG
-from feat_pose_plugin.pose.landmark_models import LandmarkKind
-from feat_pose_plugin.pose.landmarks import LANDMARKS, MIRROR_68, outer_eye_distance
+from feat_pose_plugin.pose.landmarks import LANDMARKS, outer_eye_distance
 from feat_pose_plugin.pose.rotations import (
     matrix_to_rotvec,
     resample_by_arc_length,
     rotvec_to_matrix,
 )
 from feat_pose_plugin.training.face_model import FaceModel
+from feat_pose_plugin.training.recipes import Synthesis
 
 CHIN = 8
 JAW = 17
@@ -44,179 +40,102 @@ _GROUP_SIZES = torch.tensor([len(range(LANDMARKS)[group]) for group in GROUPS])
 _DIRECTIONS = 48  # in which the outline of a jaw is sought, over three quarters of a circle
 
 
-@dataclass(frozen=True)
-class Synthesis:
-    """Every ingredient of a synthetic face, with its unit.
-
-    Shares are probabilities per sample; ``_sd`` is the standard deviation of a normal
-    distribution; a pair is the range of a uniform distribution.
-    """
-
-    # Rotation vector from ICT-FaceKit's zero of the head to that of the stated pose
-    head_zero_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
-
-    # Shape
-    identity_sd: float = 1.4  # standard deviations of the model's own coefficients
-    anisotropy_sd: float = 0.03  # relative scale of each axis of the head
-    # ICT-FaceKit's mean face is long: MediaPipe's canonical face is 0.97 times as high for its
-    # width and as deep, img2pose's reference 0.93 times as high and 1.18 times as deep.
-    height_scale: tuple[float, float] = (0.93, 1.0)
-    depth_scale: tuple[float, float] = (0.98, 1.06)
-    expression_share: float = 0.7
-    expressions: tuple[int, int] = (1, 8)  # kinds shown at once, least and most
-    expression_most: float = 1.0  # of a full expression
-
-    # Turn
-    frontal_share: float = 0.5
-    frontal_sd_deg: tuple[float, float, float] = (15.0, 28.0, 15.0)  # pitch, yaw, roll
-    turned_most_deg: tuple[float, float, float] = (60.0, 95.0, 60.0)  # pitch, yaw, roll
-
-    # Camera
-    weak_perspective_share: float = 0.4
-    distance_cm: tuple[float, float] = (32.0, 200.0)  # log-uniform
-
-    # Jaw: the contour that is visible in the picture; the contour of the head seen from the front;
-    # or, for the rest, Multi-PIE's points of the head
-    contour_share: float = 0.2
-    fixed_contour_share: float = 0.4
-    contour_start_cm: tuple[float, float] = (-1.2, 1.0)  # above the landmarks at the ears
-    # Back edge of the contour at the ear, behind Multi-PIE's points: hair hides what lies there.
-    contour_edge_cm: tuple[float, float] = (-1.5, 1.0)
-    fixed_contour_edge_cm: tuple[float, float] = (0.0, 2.2)
-    fixed_contour_pitch_sd_deg: float = 12.0  # from where the fixed contour is seen
-    # How far points of the head are set back from there, drawn for ear and angle of the jaw apart.
-    # ICT-FaceKit's own jawline lies 1 to 2.5 cm behind Multi-PIE's, img2pose's reference 0 to 4.3.
-    jaw_back_cm: tuple[float, float] = (0.25, 3.25)
-
-    # Habits of annotation
-    group_shift_sd: float = 0.005  # inter-ocular distances, in the picture
-    group_scale_sd: float = 0.03  # relative, about the middle of the group, in the picture
-    group_depth_sd_cm: float = 0.1  # along the head's z axis
-    jaw_slide_sd: float = 0.07  # of the gap between two jaw points, along the jaw, smooth
-    jaw_lower: tuple[float, float] = (0.0, 0.0)  # inter-ocular distances, in full at the chin
-    # By how much inner points stay behind a yaw of 50 degrees, and how far the brow of the far side
-    # is then drawn to the near side (inter-ocular distances); both grow with the square of the
-    # sine, up to 55 degrees.
-    lag_deg: tuple[float, float] = (0.0, 0.0)
-    far_brow_lag: tuple[float, float] = (0.0, 0.0)
-    point_noise: tuple[float, float] = (0.0, 0.006)  # inter-ocular distances, per sample
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            values = getattr(self, field.name)
-            for value in values if isinstance(values, tuple) else (values,):
-                if not math.isfinite(value):
-                    raise TrainingError(f"{field.name} is {values!r}; expected finite numbers.")
-            if field.name.endswith("_share") and not 0 <= values <= 1:
-                raise TrainingError(f"{field.name} is {values!r}; expected 0 to 1.")
-        if self.contour_share + self.fixed_contour_share > 1:
-            raise TrainingError(
-                f"contour_share and fixed_contour_share are {self.contour_share} and "
-                f"{self.fixed_contour_share}; their sum must not be above 1."
-            )
-
-
-RECIPES: Mapping[LandmarkKind, Synthesis] = {
-    "3d": Synthesis(head_zero_deg=ICT_TO_IMG2POSE_DEG["3d"]),
-    "2d": Synthesis(
-        head_zero_deg=ICT_TO_IMG2POSE_DEG["2d"],
-        contour_share=0.85,
-        fixed_contour_share=0.075,
-        group_shift_sd=0.0125,
-        group_scale_sd=0.045,
-        group_depth_sd_cm=0.2,
-        jaw_slide_sd=0.11,
-        point_noise=(0.0, 0.011),
-        jaw_lower=(-0.03, 0.14),
-        lag_deg=(8.0, 14.0),
-        far_brow_lag=(0.01, 0.05),
-    ),
-}
-"""The recipe of each network of ``pose_mlp_synth``, by landmark type."""
-
-
 def synthesize(
-    face: FaceModel, recipe: Synthesis, count: int, generator: torch.Generator
+    face: FaceModel,
+    recipe: Synthesis,
+    count: int,
+    generator: torch.Generator,
+    *,
+    pictures: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Draw synthetic faces.
 
     Args:
         face: The face model.
         recipe: The distributions to draw from.
-        count: How many faces.
+        count: How many faces, a multiple of ``pictures``.
         generator: The source of randomness; the same state gives the same faces.
+        pictures: How many faces in a row are of one person, seen by one camera and placed by one
+            landmark model with its habits; turn, expression and noise differ.
 
     Returns:
-        Landmarks ``[count, 68, 2]`` (x right, y down, in inter-ocular distances of the mean face
-        at the distance of the head) and rotation vectors ``[count, 3]`` in radians, convention
-        ``img2pose``, both float32. The rotation is the one seen along the line of sight.
+        Landmarks ``[count, 68, 2]``, with depth ``[count, 68, 3]`` (x right, y down, z away from
+        the camera, in inter-ocular distances of the mean face at the distance of the head) and
+        rotation vectors ``[count, 3]`` in radians, convention ``img2pose``, both float32. The
+        rotation is the one seen along the line of sight.
     """
     draw = _Draw(generator, count)
-    shape = _shapes(face, recipe, draw)
+    person = _Draw(generator, count // pictures, pictures)
+    shape = _shapes(face, recipe, person, draw)
     rotation = _rotations(recipe, draw)
-    jaw_kind = draw.uniform(0, 1)
+    jaw_kind = person.uniform(0, 1)
     sliding = jaw_kind < recipe.contour_share
     fixed = ~sliding & (jaw_kind < recipe.contour_share + recipe.fixed_contour_share)
 
     points, band = shape[:, :LANDMARKS], shape[:, LANDMARKS:]
-    start = draw.uniform(*recipe.contour_start_cm, 1)
-    pitch = draw.normal(math.radians(recipe.fixed_contour_pitch_sd_deg), 1)
+    start = person.uniform(*recipe.contour_start_cm, 1)
+    pitch = person.normal(math.radians(recipe.fixed_contour_pitch_sd_deg), 1)
     seen_from = rotvec_to_matrix(torch.nn.functional.pad(pitch, (0, 2)))[fixed]
     seen, seen_band = (part[fixed] @ seen_from.mT for part in (points, band))
-    fixed_edge = draw.uniform(*recipe.fixed_contour_edge_cm, 1)
+    fixed_edge = person.uniform(*recipe.fixed_contour_edge_cm, 1)
     members = face.band_edge <= fixed_edge[fixed]
     points[fixed, :JAW] = _contour(seen, seen_band, members, start[fixed]) @ seen_from
-    points[:, :JAW, 2] += _from_ears_to_chin(draw.uniform(*recipe.jaw_back_cm, 2))
-    depth = draw.normal(recipe.group_depth_sd_cm, len(GROUPS))
+    points[:, :JAW, 2] += _from_ears_to_chin(person.uniform(*recipe.jaw_back_cm, 2))
+    depth = person.normal(recipe.group_depth_sd_cm, len(GROUPS))
     points = points + torch.nn.functional.pad(_by_group(depth)[..., None], (2, 0))
 
     # The camera looks at the middle of the landmarks.
     centre = points.mean(dim=1, keepdim=True)
-    lagging = _lagging(rotation, draw.uniform(*recipe.lag_deg).deg2rad())
-    inner = (points[:, JAW:] - centre) @ lagging.mT
-    points, band = ((part - centre) @ rotation.mT for part in (points, band))
-    points = torch.cat([points[:, :JAW], inner], dim=1)
-    low, high = (math.log(end) for end in recipe.distance_cm)
-    distance = draw.uniform(low, high, 1).exp()
-    distance[draw.uniform(0, 1, 1) < recipe.weak_perspective_share] = 1e4
+    points, band = points - centre, band - centre
+    lagging = rotation @ _stay_behind(
+        person.uniform(*recipe.nod_lag) * _pitch(rotation),
+        person.uniform(*recipe.turn_lag) * _turn(rotation)
+        + person.uniform(*recipe.far_lag_deg).deg2rad() * _lag_growth(rotation),
+    )
     unit = outer_eye_distance(face.mean[None])
+    first = 0 if recipe.has_depth else JAW
+    turned = torch.cat([points[:, :first] @ rotation.mT, points[:, first:] @ lagging.mT], dim=1)
+    low, high = (math.log(end) for end in recipe.distance_cm)
+    distance = person.uniform(low, high, 1).exp()
+    distance[person.uniform(0, 1, 1) < recipe.weak_perspective_share] = 1e4
     image, band_image = (
-        part[..., :2] / (1 + part[..., 2:] / distance[..., None]) / unit for part in (points, band)
+        part[..., :2] / (1 + part[..., 2:] / distance[..., None]) / unit
+        for part in (turned, band @ rotation.mT)
     )
 
     upright = _upright(rotation)
     image, band_image = image @ upright.mT, band_image @ upright.mT
-    members = face.band_edge <= draw.uniform(*recipe.contour_edge_cm, 1)[sliding]
+    members = face.band_edge <= person.uniform(*recipe.contour_edge_cm, 1)[sliding]
     image[sliding, :JAW] = _contour(
         image[sliding], band_image[sliding], members, start[sliding] / unit
     )
-    image = _habits(image, rotation, recipe, draw) @ upright
-    # Half of the faces become their mirror images, so that left and right are alike.
-    mirrored = draw.uniform(0, 1) < 0.5
-    mirror = torch.tensor([-1.0, 1.0, 1.0])
-    image[mirrored] = image[mirrored][:, list(MIRROR_68)] * mirror[:2]
-    rotation[mirrored] = mirror[:, None] * rotation[mirrored] * mirror
-    zero = rotvec_to_matrix(torch.tensor(recipe.head_zero_deg).deg2rad())
+    image = _habits(image, rotation, recipe, person, draw) @ upright
+    if recipe.has_depth:
+        image = torch.cat([image, _depth(points, rotation, recipe, person, draw) / unit], dim=2)
+    zero = rotvec_to_matrix(torch.tensor([recipe.head_pitch_deg, 0.0, 0.0]).deg2rad())
     return image, matrix_to_rotvec(rotation @ zero)
 
 
 class _Draw:
-    """Random numbers for ``count`` samples."""
+    """Random numbers for ``count`` samples, each given to ``repeats`` rows in a row."""
 
-    def __init__(self, generator: torch.Generator, count: int) -> None:
+    def __init__(self, generator: torch.Generator, count: int, repeats: int = 1) -> None:
         self._generator = generator
         self._count = count
+        self._repeats = repeats
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(self._count, *shape, generator=self._generator)
+        drawn = torch.rand(self._count, *shape, generator=self._generator)
+        return low + (high - low) * drawn.repeat_interleave(self._repeats, dim=0)
 
     def normal(self, deviation: float, *shape: int) -> Tensor:
-        return deviation * torch.randn(self._count, *shape, generator=self._generator)
+        drawn = torch.randn(self._count, *shape, generator=self._generator)
+        return deviation * drawn.repeat_interleave(self._repeats, dim=0)
 
 
-def _shapes(face: FaceModel, recipe: Synthesis, draw: _Draw) -> Tensor:
+def _shapes(face: FaceModel, recipe: Synthesis, person: _Draw, draw: _Draw) -> Tensor:
     """``[B, N, 3]`` faces in the head's axes (x right in the picture, y down, z away)."""
-    identity = draw.normal(recipe.identity_sd, len(face.identity))
+    identity = person.normal(recipe.identity_sd, len(face.identity))
     kinds = len(face.expression)
     least, most = recipe.expressions
     shown = draw.uniform(least, most + 1, 1).floor()
@@ -224,24 +143,29 @@ def _shapes(face: FaceModel, recipe: Synthesis, draw: _Draw) -> Tensor:
     rank = draw.uniform(0, 1, kinds).argsort(dim=1).argsort(dim=1)
     expression = draw.uniform(0, recipe.expression_most, kinds) * (rank < shown)
     expression = expression * (draw.uniform(0, 1, 1) < recipe.expression_share)
+    open_jaw = draw.uniform(0, 1) * (draw.uniform(0, 1) < recipe.open_jaw_share)
+    # The expression that lowers the chin most.
+    jaw = face.expression[:, CHIN, 1].argmin()
+    expression[:, jaw] = torch.maximum(expression[:, jaw], open_jaw)
     weights = torch.cat([identity, expression], dim=1)
     basis = torch.cat([face.identity, face.expression]).flatten(1)
     shape = (face.mean.flatten() + weights @ basis).reshape(len(weights), -1, 3)
     shape = shape * torch.tensor([1.0, -1.0, -1.0])
-    height, depth = draw.uniform(*recipe.height_scale), draw.uniform(*recipe.depth_scale)
+    height, depth = person.uniform(*recipe.height_scale), person.uniform(*recipe.depth_scale)
     scale = torch.stack([torch.ones_like(height), height, depth], dim=1)[:, None]
-    return shape * (scale + draw.normal(recipe.anisotropy_sd, 1, 3))
+    return shape * (scale + person.normal(recipe.anisotropy_sd, 1, 3))
 
 
 def _rotations(recipe: Synthesis, draw: _Draw) -> Tensor:
     """``[B, 3, 3]`` rotations, in two orders of composition."""
-    near = draw.normal(1.0, 3) * torch.tensor(recipe.frontal_sd_deg)
-    far = draw.uniform(-1, 1, 3) * torch.tensor(recipe.turned_most_deg)
+    most = torch.tensor(recipe.turned_most_deg)
+    near = draw.normal(1.0, 2) * torch.tensor(recipe.frontal_sd_deg)
+    far = draw.uniform(-1, 1, 2) * most
     frontal = draw.uniform(0, 1, 1) < recipe.frontal_share
-    angles = torch.where(frontal, near, far).deg2rad()
-    pitch, yaw, roll = (rotvec_to_matrix(angles * axis) for axis in torch.eye(3))
+    angles = torch.where(frontal, near.clamp(-most, most), far).deg2rad()
+    pitch, yaw = (rotvec_to_matrix(angles[:, [i]] * torch.eye(3)[i]) for i in range(2))
     yaw_outside = draw.uniform(0, 1, 1)[..., None] < 0.5
-    return roll @ torch.where(yaw_outside, yaw @ pitch, pitch @ yaw)
+    return torch.where(yaw_outside, yaw @ pitch, pitch @ yaw)
 
 
 def _upright(rotation: Tensor) -> Tensor:
@@ -259,10 +183,36 @@ def _from_ears_to_chin(amount: Tensor) -> Tensor:
     return torch.cat([side, side[:, :CHIN].flip(1)], dim=1)
 
 
-def _lagging(rotation: Tensor, at_50: Tensor) -> Tensor:
-    """``[B, 3, 3]`` rotations that fall short of the yaw of ``rotation``, by an angle at 50."""
-    short = at_50 * _lag_growth(rotation)
-    return rotation @ rotvec_to_matrix(torch.stack([0 * short, short, 0 * short], dim=1))
+def _pitch(rotation: Tensor) -> Tensor:
+    """``[B]`` angle between the direction of the face and the horizontal, + down, radians."""
+    return torch.asin(-rotation[:, 1, 2].clamp(-1, 1))
+
+
+def _turn(rotation: Tensor) -> Tensor:
+    """``[B]`` angle between the direction of the face and the median plane of the picture, radians.
+
+    + to the right of the picture.
+    """
+    return torch.asin(-rotation[:, 0, 2].clamp(-1, 1))
+
+
+def _stay_behind(pitch: Tensor, yaw: Tensor) -> Tensor:
+    """``[B, 3, 3]`` turns of the head that take back some pitch and yaw, each ``[B]`` radians."""
+    return rotvec_to_matrix(torch.stack([-pitch, yaw, torch.zeros_like(yaw)], dim=1))
+
+
+def _depth(
+    points: Tensor, rotation: Tensor, recipe: Synthesis, person: _Draw, draw: _Draw
+) -> Tensor:
+    """``[B, 68, 1]`` depth of a mesh in cm, of ``[B, 68, 3]`` points about their middle."""
+    tilt = person.normal(math.radians(recipe.depth_tilt_sd_deg))
+    lag = _stay_behind(
+        person.uniform(*recipe.depth_nod_lag) * _pitch(rotation) + tilt,
+        person.uniform(*recipe.depth_turn_lag) * _turn(rotation),
+    )
+    depth = (points @ (rotation @ lag)[:, 2, :, None]) * person.uniform(*recipe.depth_size, 1, 1)
+    noise = draw.uniform(*recipe.point_noise, 1, 1) * draw.normal(1.0, LANDMARKS, 1)
+    return depth + noise * outer_eye_distance(points)[:, None, None]
 
 
 def _lag_growth(rotation: Tensor) -> Tensor:
@@ -321,25 +271,27 @@ def _by_group(values: Tensor) -> Tensor:
     return values.repeat_interleave(_GROUP_SIZES, dim=1)
 
 
-def _habits(image: Tensor, rotation: Tensor, recipe: Synthesis, draw: _Draw) -> Tensor:
+def _habits(
+    image: Tensor, rotation: Tensor, recipe: Synthesis, person: _Draw, draw: _Draw
+) -> Tensor:
     """Displace upright points as annotators and landmark models do."""
     return (
         image
-        + _jaw_habits(image, recipe, draw)
-        + _group_habits(image, recipe, draw)
-        + _brow_lag(rotation, draw.uniform(*recipe.far_brow_lag))
+        + _jaw_habits(image, recipe, person)
+        + _group_habits(image, recipe, person)
+        + _brow_lag(rotation, person.uniform(*recipe.far_brow_lag))
         + draw.uniform(*recipe.point_noise, 1, 1) * draw.normal(1.0, LANDMARKS, 2)
     )
 
 
-def _jaw_habits(image: Tensor, recipe: Synthesis, draw: _Draw) -> Tensor:
+def _jaw_habits(image: Tensor, recipe: Synthesis, person: _Draw) -> Tensor:
     """Slides along the jaw, smooth from point to point, and a chin that is placed lower."""
     jaw = image[:, :JAW]
     gaps = jaw.diff(dim=1)
     along = 0.5 * (torch.cat([gaps[:, :1], gaps], 1) + torch.cat([gaps, gaps[:, -1:]], 1))
-    knots = draw.normal(recipe.jaw_slide_sd, 1, 5)
+    knots = person.normal(recipe.jaw_slide_sd, 1, 5)
     slide = torch.nn.functional.interpolate(knots, JAW, mode="linear", align_corners=True).mT
-    lower = draw.uniform(*recipe.jaw_lower, 1) * torch.linspace(0, math.pi, JAW).sin()
+    lower = person.uniform(*recipe.jaw_lower, 1) * torch.linspace(0, math.pi, JAW).sin()
     shift = slide * along + torch.stack([torch.zeros_like(lower), lower], dim=2)
     return torch.nn.functional.pad(shift, (0, 0, 0, LANDMARKS - JAW))
 
@@ -354,9 +306,9 @@ def _brow_lag(rotation: Tensor, at_50: Tensor) -> Tensor:
     return shift
 
 
-def _group_habits(image: Tensor, recipe: Synthesis, draw: _Draw) -> Tensor:
+def _group_habits(image: Tensor, recipe: Synthesis, person: _Draw) -> Tensor:
     """Groups of points that are moved and resized as one."""
     middle = torch.stack([image[:, group].mean(dim=1) for group in GROUPS], dim=1)
-    shift = draw.normal(recipe.group_shift_sd, len(GROUPS), 2)
-    scale = draw.normal(recipe.group_scale_sd, len(GROUPS), 2)
+    shift = person.normal(recipe.group_shift_sd, len(GROUPS), 2)
+    scale = person.normal(recipe.group_scale_sd, len(GROUPS), 2)
     return _by_group(shift) + _by_group(scale) * (image - _by_group(middle))

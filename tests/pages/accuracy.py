@@ -47,8 +47,9 @@ from feat_pose_plugin.pose.landmarks import outer_eye_distance, read_landmarks
 from feat_pose_plugin.pose.registry import get_pose_backend
 from feat_pose_plugin.pose.rotations import geodesic_angle, matrix_to_rotvec, rotvec_to_matrix
 from feat_pose_plugin.training.face_model import FaceModel, read_face_model
+from feat_pose_plugin.training.recipes import RECIPES, Synthesis
 from feat_pose_plugin.training.run import YAW_BANDS_DEG
-from feat_pose_plugin.training.synthetic_faces import RECIPES, Synthesis, synthesize
+from feat_pose_plugin.training.synthetic_faces import synthesize
 
 DOCS = Path(__file__).parents[2] / "docs"
 BEGIN = "<!-- begin: written by tests/pages/accuracy.py -->"

@@ -19,7 +19,7 @@ from feat_pose_plugin.pose.landmarks import landmark_columns, outer_eye_distance
 from feat_pose_plugin.pose.quality import LIMITS
 from feat_pose_plugin.tables.pose_tables import estimate_table
 from feat_pose_plugin.testing import project_face
-from feat_pose_plugin.training.synthetic_faces import RECIPES
+from feat_pose_plugin.training.recipes import RECIPES
 
 QUALITY = ["PoseResidual", "PoseFlags"]
 SIZE = (1080, 1920)
