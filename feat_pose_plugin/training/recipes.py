@@ -68,7 +68,7 @@ class Synthesis:
     nod_lag: tuple[float, float] = (0.0, 0.0)
     # By how much they stay behind a yaw of 50 degrees over and above that, and how far the brow of
     # the far side is then drawn to the near side (inter-ocular distances); both grow with the
-    # square of the sine, up to 55 degrees.
+    # cube of the sine, up to 55 degrees.
     far_lag_deg: tuple[float, float] = (0.0, 0.0)
     far_brow_lag: tuple[float, float] = (0.0, 0.0)
     point_noise: tuple[float, float] = (0.0, 0.006)  # inter-ocular distances, per sample
@@ -107,9 +107,9 @@ RECIPES: Mapping[LandmarkKind, Synthesis] = {
         jaw_slide_sd=0.11,
         point_noise=(0.0, 0.011),
         jaw_lower=(-0.03, 0.14),
-        turn_lag=(0.0, 0.08),
+        turn_lag=(0.0, 0.1),
         nod_lag=(0.0, 0.1),
-        far_lag_deg=(5.5, 11.0),
+        far_lag_deg=(5.5, 11.5),
         far_brow_lag=(0.01, 0.05),
     ),
     "3d": Synthesis(),

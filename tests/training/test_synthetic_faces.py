@@ -127,10 +127,10 @@ def test_a_share_of_a_turn_is_missing_in_the_inner_points(head, recipe, axis, fi
 def far_growth(degrees: torch.Tensor) -> torch.Tensor:
     sine = degrees.deg2rad().sin()
     limited = sine.abs().clamp(max=math.sin(math.radians(55)))
-    return sine.sign() * (limited / math.sin(math.radians(50))) ** 2
+    return sine.sign() * (limited / math.sin(math.radians(50))) ** 3
 
 
-def test_the_far_lag_grows_with_the_square_of_the_sine_up_to_55_degrees(head) -> None:
+def test_the_far_lag_grows_with_the_cube_of_the_sine_up_to_55_degrees(head) -> None:
     landmarks, rotvec = draw(head, replace(YAW, far_lag_deg=(10, 10)))
     degrees = rotvec[:, 1].rad2deg()
     expected = turned(head, "y", degrees - 10 * far_growth(degrees))
