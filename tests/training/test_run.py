@@ -11,7 +11,8 @@ import torch
 import feat_pose_plugin.training
 from feat_pose_plugin.errors import TrainingError
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint
-from feat_pose_plugin.mlp.model import normalise, turn_back, turn_upright
+from feat_pose_plugin.mlp.model import normalise
+from feat_pose_plugin.mlp.network import PoseNetwork
 from feat_pose_plugin.pose.landmarks import MIRROR_68
 from feat_pose_plugin.pose.rotations import geodesic_angle, rotvec_to_matrix
 from feat_pose_plugin.training.recipes import RECIPES
@@ -68,10 +69,7 @@ def test_a_run_learns_and_its_card_says_what_it_did(head, tmp_path, kind) -> Non
 
     # The figure is that of the file, on faces of another seed.
     landmarks, rotvec = synthesize(head, RECIPES[kind], 2000, torch.Generator().manual_seed(77))
-    upright = turn_upright(landmarks)
-    with torch.no_grad():
-        pose = checkpoint.model(normalise(upright.landmarks)) * checkpoint.std + checkpoint.mean
-    found = turn_back(pose[:, :3], upright.cosine, upright.sine)
+    found = PoseNetwork(checkpoint)(landmarks)[:, :3]
     apart = geodesic_angle(rotvec_to_matrix(found), rotvec_to_matrix(rotvec)).rad2deg()
     assert apart.mean().item() == pytest.approx(error, rel=0.1)
 
