@@ -89,12 +89,11 @@ def export_onnx(
             f"{profile.name!r} makes {profile.kind} ones. Choose another model of either."
         )
     checkpoint = load_checkpoint(weights[profile.kind].path)
-    unit = "degrees" if there.degrees else "radians" if there.has_angles else "none"
     model = _to_onnx(
         _Graph(PoseNetwork(checkpoint), math.radians(profile.pitch_zero_deg), there),
         {
             "columns": json.dumps(there.rotation_columns),
-            "units": json.dumps([unit] * len(there.rotation_columns)),
+            "units": json.dumps([there.unit] * len(there.rotation_columns)),
             "convention": there.name,
             "rotation_frame": "line_of_sight",
             "landmark_model": profile.name,

@@ -111,6 +111,13 @@ class Convention:
         return set(self.parts) <= set(FEAT_FACEPOSE_COLUMNS_6D)
 
     @property
+    def unit(self) -> Literal["degrees", "radians", "none"]:
+        """Of the columns of the rotation."""
+        if self.representation in ("quaternion", "matrix"):
+            return "none"
+        return "degrees" if self.degrees else "radians"
+
+    @property
     def rotation_columns(self) -> list[str]:
         """The columns of the rotation; angles in py-feat's order."""
         return FEAT_FACEPOSE_COLUMNS_6D[:3] if self.has_angles else list(self.parts)

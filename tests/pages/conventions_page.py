@@ -103,11 +103,10 @@ def contents() -> str:
     """The table of how each convention says a rotation."""
     lines = ["| convention | axes | rotation | unit | range |", "|---" * 5 + "|"]
     for name, convention in CONVENTIONS.items():
-        unit = "none"
-        if convention.has_angles:
-            unit = "degrees" if convention.degrees else "radians"
         rotation, limits = _rotation_and_range(convention)
-        lines.append(f"| `{name}` | {AXES[convention.axes]} | {rotation} | {unit} | {limits} |")
+        lines.append(
+            f"| `{name}` | {AXES[convention.axes]} | {rotation} | {convention.unit} | {limits} |"
+        )
     return "\n".join(lines)
 
 
