@@ -30,6 +30,7 @@ from feat_pose_plugin.pose.landmark_models import (
 )
 from feat_pose_plugin.pose.landmarks import Landmarks, read_landmarks
 from feat_pose_plugin.pose.partitions import FRAME_SIZE_COLUMNS, estimate_partitions
+from feat_pose_plugin.pose.plausibility import require_plausible
 from feat_pose_plugin.pose.quality import QUALITY_COLUMNS, REASONS, judge, quality_columns
 from feat_pose_plugin.pose.reference_face import load_rigid_face
 from feat_pose_plugin.pose.registry import call_foreign, find_pose_backend
@@ -101,7 +102,8 @@ def estimate_pose(
         frame the angles too, are NaN where the frame size is not known.
 
     Raises:
-        LandmarkError: ``landmarks`` hold no 68 points, or part of them, or text.
+        LandmarkError: ``landmarks`` hold no 68 points, or part of them, or text; or most rows hold
+            coordinates in 0..1, x and y swapped, or y upwards.
         UnknownBackendError: ``pose_model`` is unknown.
         WeightsError: Its weights cannot be had or are not sound.
         ConventionError: ``convention`` is unknown.
@@ -208,11 +210,11 @@ class PoseEstimator:
         import pandas as pd
 
         with plain_torch():
-            read = (
-                landmarks
-                if isinstance(landmarks, Landmarks)
-                else read_landmarks(landmarks, self.profile or "auto")
-            )
+            if isinstance(landmarks, Landmarks):
+                read = landmarks
+            else:
+                read = read_landmarks(landmarks, self.profile or "auto")
+                require_plausible(read.points)
             if device is not None:
                 read = _to_device(read, device)
             table = landmarks if isinstance(landmarks, pd.DataFrame) else None

@@ -50,7 +50,8 @@ def require_plausible(points: Tensor) -> None:
         points: ``[B, 68, 2]`` what was read as pixels, x right, y down.
 
     Raises:
-        LandmarkError: Most rows have coordinates in 0..1, x and y swapped, or y upwards.
+        LandmarkError: Most rows have coordinates in 0..1, x and y swapped, y upwards, or x and y in
+            turns where 68 x and 68 y were read.
 
     Warns:
         PoseWarning: Most rows are no faces.
@@ -79,43 +80,26 @@ def require_plausible(points: Tensor) -> None:
             "count downwards: pass height - y."
         )
     if _share(like_faces) < 1 - _MOST:
+        in_turns = sample.transpose(0, 2, 1).reshape(-1, 68, 2)
+        if _share(_see(in_turns).residual <= _LARGEST_RESIDUAL) > _MOST:
+            raise LandmarkError(
+                "the 136 numbers of a row are x and y in turns; they were read as 68 x, then 68 y. "
+                "Pass landmarks.reshape(-1, 68, 2)."
+            )
         warnings.warn(
-            f"most of the landmarks ({1 - _share(like_faces):.0%} of {len(sample)} rows looked at) "
-            "do not lie like a face's 68 points in the order of iBUG. Are they another set of "
-            "points, or another order?",
+            "most of the landmarks do not lie like a face's 68 points in the order of iBUG, so "
+            "their pose means little. Are they another set of points, or another order?",
             PoseWarning,
             stacklevel=4,
         )
 
 
-def require_columns_of_x_then_y(rows: Tensor) -> None:
-    """Refuse rows of 136 that hold x and y in turns instead of 68 x, then 68 y.
-
-    Args:
-        rows: ``[B, 136]``.
-
-    Raises:
-        LandmarkError: They are no faces as they are read, and are faces when read in turns.
-    """
-    as_read = _sample(rows.reshape(-1, 2, 68).mT)
-    in_turns = _sample(rows.reshape(-1, 68, 2))
-    if not len(as_read):
-        return
-    if _share(_see(as_read).residual > _LARGEST_RESIDUAL) < _MOST:
-        return
-    if _share(_see(in_turns).residual <= _LARGEST_RESIDUAL) > _MOST:
-        raise LandmarkError(
-            "the 136 numbers of a row are x and y in turns; a row is read as 68 x, then 68 y. Pass "
-            "landmarks.reshape(-1, 68, 2)."
-        )
-
-
 def _sample(points: Tensor) -> NDArray[np.float64]:
-    """``[n, 68, 2]`` some of the rows, those with finite numbers."""
+    """``[n, 68, 2]`` some of the rows, those with a face."""
     step = -(-len(points) // _SAMPLE) or 1
     found = points[::step].detach().cpu().numpy().astype(np.float64)
-    finite = np.isfinite(found).all(axis=(1, 2))
-    return found if finite.all() else found[finite]
+    usable = np.isfinite(found).all(axis=(1, 2)) & (found[:, 36] != found[:, 45]).any(axis=1)
+    return found if usable.all() else found[usable]
 
 
 def _see(points: NDArray[np.float64]) -> _Views:

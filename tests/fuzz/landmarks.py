@@ -12,7 +12,7 @@ from fuzz.common import FACE, check_pose, estimator, known_pose
 from torch import Tensor
 
 from feat_pose_plugin import convert_pose
-from feat_pose_plugin.errors import FeatPoseError
+from feat_pose_plugin.errors import FeatPoseError, PoseWarning
 from feat_pose_plugin.pose.landmarks import usable_rows
 
 VALUES = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-7, 1e-40, 1e5, 1e20, 3e38, 1e300, -1e19, 2.0**64]
@@ -43,7 +43,8 @@ def landmarks(data: bytes) -> None:
     with suppress(FeatPoseError):  # most are of no pose's shape
         convert_pose(source, "feat", "quaternion")
     try:
-        pose = estimator(kind, quality=bool(choices.byte() % 2))(source, frame_size=size)
+        with warnings.catch_warnings(action="ignore", category=PoseWarning):
+            pose = estimator(kind, quality=bool(choices.byte() % 2))(source, frame_size=size)
     except FeatPoseError:
         assert not exact or size is not None, "sound landmarks are refused"
         return

@@ -132,8 +132,10 @@ def test_small_and_large_faces_are_as_accurate(size: float, faces: np.ndarray) -
     faces = faces[:200]
     middle = faces.mean(axis=1, keepdims=True)
     near = (faces - middle) / 100
-    found = estimate_pose(near * size)[ANGLES].to_numpy()
-    np.testing.assert_allclose(found, estimate_pose(near)[ANGLES].to_numpy(), rtol=0, atol=1e-5)
+    far = 1000  # from the origin, where such small numbers would be normalised coordinates
+    found = estimate_pose(near * size + far)[ANGLES].to_numpy()
+    expected = estimate_pose(near + far)[ANGLES].to_numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

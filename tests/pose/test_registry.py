@@ -26,6 +26,7 @@ from feat_pose_plugin.errors import (
     WeightsError,
 )
 from feat_pose_plugin.pose import registry
+from feat_pose_plugin.testing import project_face
 
 BUILT_IN = ("img2pose", "pose_mlp", "pose_mlp_synth", "pose_mlp_v2")
 
@@ -163,7 +164,7 @@ def test_whatever_an_estimate_raises_is_our_error_with_its_cause(error):
             raise error
 
     with pytest.raises(BackendError, match=r"'still' failed.*no") as caught:
-        estimate_pose(torch.rand(1, 68, 2), pose_model=Failing())
+        estimate_pose(project_face(torch.zeros(1, 3)), pose_model=Failing())
     assert caught.value.__cause__ is error
 
 

@@ -1,0 +1,117 @@
+"""Batches that are not what they are read as."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feat_pose_plugin import PoseWarning, estimate_pose
+from feat_pose_plugin.errors import LandmarkError
+from feat_pose_plugin.pose.landmarks import landmark_columns
+from feat_pose_plugin.testing import project_face
+
+SETS = {
+    "aflw2000_dev.npz": ("landmarks", "landmarks_reannotated"),
+    "pyfeat_paths_dev.npz": ("landmarks_mobilefacenet", "mesh_detectorv2"),
+    "turned_faces_dev.npz": ("landmarks_projected", "landmarks_pfld", "landmarks_mobilefacenet"),
+    **{
+        f"real/{name}.npz": tuple(
+            f"landmarks_{detector}"
+            for detector in ("dlib", "pfld", "mobilefacenet", "openseeface", "mesh")
+        )
+        for name in ("aflw", "rend", "p04", "video")
+    },
+}
+
+
+def faces(number: int = 20, seed: int = 0) -> torch.Tensor:
+    turns = torch.randn(number, 3, generator=torch.Generator().manual_seed(seed))
+    return project_face(turns * torch.tensor([0.3, 0.6, 0.3]))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda p: p / torch.tensor([1280.0, 720]), "Multiply x by the width and y by the height"),
+        (lambda p: p[..., [1, 0]], r"landmarks\[..., \[1, 0\]\]"),
+        (lambda p: torch.stack([p[..., 0], 720 - p[..., 1]], dim=-1), "height - y"),
+        (lambda p: p.flatten(1), r"reshape\(-1, 68, 2\)"),
+    ],
+    ids=["normalised", "swapped", "upwards", "in turns"],
+)
+@pytest.mark.parametrize("number", [1, 300])
+def test_certain_mistakes_are_refused_and_the_message_says_how_to_pass_them(spoil, said, number):
+    turns = torch.tensor([[0.1, 0.3, 0.05]]) * torch.linspace(0, 1, number)[:, None]
+    points = spoil(project_face(turns))
+    with pytest.raises(LandmarkError, match=said) as error:
+        estimate_pose(points)
+    assert len(str(error.value)) < 400
+    if points.dim() == 3:
+        table = pd.DataFrame(points.mT.flatten(1), columns=landmark_columns())
+        with pytest.raises(LandmarkError, match=said):
+            estimate_pose(table)
+
+
+def test_a_normalised_mesh_is_refused(canonical_face):
+    mesh = np.concatenate([canonical_face, np.zeros((10, 3))])[None] / 20 + [0.5, 0.5, 0]
+    with pytest.raises(LandmarkError, match="normalised"):
+        estimate_pose(mesh)
+
+
+@pytest.mark.parametrize("points", ["another order", "noise"])
+def test_points_that_are_no_faces_are_warned_of_once(points):
+    random = np.random.default_rng(0)
+    wrong = {
+        "another order": faces()[:, random.permutation(68)],
+        "noise": random.random((50, 68, 2)),
+    }
+    with pytest.warns(PoseWarning, match="do not lie like a face") as found:
+        estimate_pose(wrong[points] * 500)
+    assert len(found) == 1
+
+
+def test_a_few_wrong_rows_and_rows_without_a_face_are_nobodys_mistake():
+    points = faces(100)
+    points[::10] = torch.rand(10, 68, 2) * 500
+    points[1::10] = torch.nan
+    assert estimate_pose(points)["Yaw"].isna().sum() == 10
+    assert estimate_pose(torch.full((5, 68, 2), torch.nan))["Yaw"].isna().all()
+
+
+@settings(max_examples=200)
+@given(
+    turn=st.tuples(st.floats(-60, 60), st.floats(-90, 90), st.floats(-180, 180)),
+    size=st.floats(0.1, 20),
+    place=st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)),
+    noise=st.floats(0, 0.03),
+    number=st.integers(1, 50),
+)
+def test_valid_batches_are_neither_refused_nor_warned_of(turn, size, place, noise, number):
+    """With the examples of a run this is 200 batches; `python tests/fuzz/run.py` goes further."""
+    points = project_face(torch.tensor([turn]).deg2rad().float().expand(number, 3))
+    generator = torch.Generator().manual_seed(number)
+    eyes = (points[0, 36] - points[0, 45]).norm().clamp_min(20)
+    points = points + noise * eyes * torch.randn(points.shape, generator=generator)
+    estimate_pose((points - points.mean(dim=1, keepdim=True)) * size + torch.tensor(place))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_real_landmarks_all_pass(shared_data: Path, name):
+    content = np.load(shared_data / name)
+    for key in SETS[name]:
+        points = content[key].astype(np.float64)
+        if content[key].dtype == np.int16:
+            points[points == -32768] = np.nan
+            points /= 32
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            estimate_pose(points)
+            for row in range(0, len(points), 37):
+                estimate_pose(points[row : row + 3])
