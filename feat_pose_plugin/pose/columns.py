@@ -57,7 +57,7 @@ def may_hold_numbers(dtype: object) -> bool:
 
     if isinstance(dtype, pd.CategoricalDtype):
         dtype = dtype.categories.dtype
-    return getattr(dtype, "kind", "O") in "fiuO" and not isinstance(dtype, pd.PeriodDtype)
+    return getattr(dtype, "kind", "O") in "fiuOU" and not isinstance(dtype, pd.PeriodDtype)
 
 
 def to_doubles(column: pd.Series[Any]) -> NDArray[np.float64]:
@@ -70,8 +70,25 @@ def to_doubles(column: pd.Series[Any]) -> NDArray[np.float64]:
         raise ValueError(f"is of {column.dtype}, not of numbers")
     try:
         return column.to_numpy(np.float64, na_value=np.nan)
-    except (TypeError, ValueError, ArithmeticError) as error:
+    except (TypeError, ValueError):
+        numbers = numbers_in(column)
+        if None in numbers:
+            row = numbers.index(None)
+            raise ValueError(
+                f"holds what is no number: {repr(column.iloc[row])[:60]} in {name_row(column, row)}"
+            ) from None
+        return np.array(numbers, np.float64)
+    except ArithmeticError as error:
         raise ValueError(f"holds what is no number: {error}") from error
+
+
+def name_row(column: pd.Series[Any], row: int) -> str:
+    """A row as its reader counts, from 0, in a table that is read in parts from its beginning."""
+    import pandas as pd
+
+    label = column.index[row]
+    plain = isinstance(column.index, pd.RangeIndex)
+    return f"row {label}" if plain else f"row {row} (index {str(label)[:60]!r})"
 
 
 def numbers_in(column: pd.Series[Any]) -> list[float | None]:

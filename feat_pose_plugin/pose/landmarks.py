@@ -18,7 +18,7 @@ from torch import Tensor
 
 from feat_pose_plugin.errors import LandmarkError
 from feat_pose_plugin.pose.arguments import is_plain
-from feat_pose_plugin.pose.columns import may_hold_numbers, numbers_in
+from feat_pose_plugin.pose.columns import may_hold_numbers, name_row, numbers_in
 from feat_pose_plugin.pose.landmark_models import (
     LandmarkModel,
     find_landmark_model,
@@ -259,6 +259,7 @@ def find_landmark_columns(names: Iterable[str]) -> tuple[list[str], str]:
         LandmarkError: The table has no landmarks, part of them, or some of them twice.
     """
     present = Counter(names)
+    _require_known_count(present)
     vertices = set(_columns("xy", MESH_VERTICES_68)).difference(landmark_columns())
     # A mesh table has x_0..x_67 as well, and there they are vertices, not the 68 landmarks.
     if not vertices.isdisjoint(present):
@@ -281,6 +282,24 @@ def find_landmark_columns(names: Iterable[str]) -> tuple[list[str], str]:
             f"landmark columns appear more than once: {_some(twice)}. Drop or rename the copies."
         )
     return wanted + (sorted(_OPENFACE) if model == "openface" else []), model
+
+
+def _require_known_count(present: Mapping[str, int]) -> None:
+    """Refuse a whole table of landmarks that are neither 68 points nor a mesh."""
+    axes = [{name[2:] for name in present if name[:2] == f"{axis}_"} for axis in "xy"]
+    count = len(axes[0])
+    if count < 5 or count in (LANDMARKS, 468, 478) or "mesh_x_0" in present:
+        return
+    if axes[0] == axes[1] == {str(point) for point in range(count)}:
+        others = "Other points cannot be brought to these: use a detector of 68 points."
+        more = (
+            "If its first 68 are those (dlib's 81, OpenPose's 70), drop x_68, y_68 and all after."
+        )
+        raise LandmarkError(
+            f"the table has {count} points, x_0..x_{count - 1} and y_0..y_{count - 1}. What is read "
+            "are 68 points in the order of iBUG and 300-W, and meshes of 468 or 478. "
+            f"{more if count > LANDMARKS else others}"
+        )
 
 
 def _points_from_table(table: pd.DataFrame) -> tuple[Tensor, str]:
@@ -322,13 +341,10 @@ def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.f
         numbers = numbers_in(series)
         if None in numbers:
             row = numbers.index(None)
-            label = series.index[row]
-            # Of a table that is read in parts, the label counts on from part to part.
-            plain = isinstance(series.index, pd.RangeIndex)
             raise LandmarkError(
-                f"row {label if plain else f'{row} (index {label!r})'} of column {name!r} holds "
-                f"{series.iloc[row]!r}, which is not a number. Correct it, or leave the cell empty "
-                "if the face was not found."
+                f"{name_row(series, row)} of column {name!r} holds {repr(series.iloc[row])[:60]}, "
+                "which is not a number. Correct it, or leave the cell empty if the face was not "
+                "found."
             )
         block[str(name)] = np.array(numbers, np.float64)
     return _rows_of(block)
@@ -357,5 +373,5 @@ def _describe_missing(missing: list[str], wanted: list[str], present: list[str])
 
 
 def _some(names: Sequence[str], most: int = 6) -> str:
-    shown = ", ".join(repr(name) for name in names[:most])
+    shown = ", ".join(repr(name[:24]) for name in names[:most])
     return f"{shown}, ..." if len(names) > most else shown or "none"

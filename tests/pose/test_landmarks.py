@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
@@ -206,9 +207,35 @@ def test_empty_cells_of_any_dtype_are_rows_without_a_face(dtype, faces):
     assert usable_rows(points).tolist() == [True, True, False, True, True, True]
 
 
-def test_numbers_saved_as_text_are_numbers(faces):
+TEXTS = {
+    "str": str,
+    "object": object,
+    "category": "category",
+    "string": "string",
+    "arrow string": pd.ArrowDtype(pa.string()),
+    "arrow large_string": pd.ArrowDtype(pa.large_string()),
+}
+
+
+@pytest.mark.parametrize("dtype", TEXTS)
+@pytest.mark.parametrize("missing", ["", "NA", "-nan(ind)", "1.#QNAN", "None", "<NA>", "#N/A", " "])
+def test_numbers_saved_as_text_are_numbers_and_marks_are_missing(dtype, missing, faces):
     whole = faces.round()
-    np.testing.assert_array_equal(read_landmarks(table_of(whole).astype(str)).points, whole)
+    table = table_of(whole).astype(str)
+    table.loc[2, "y_40"] = missing
+    points = read_landmarks(table.astype(TEXTS[dtype])).points
+    assert points.isnan().nonzero().tolist() == [[2, 40, 1]]
+    whole[2, 40, 1] = np.nan
+    np.testing.assert_array_equal(points, whole)
+
+
+@pytest.mark.parametrize("dtype", TEXTS)
+def test_text_among_numbers_is_named_with_row_and_column(dtype, faces):
+    table = table_of(faces).astype(str)
+    table.loc[3, "y_40"] = "lost" * 200
+    with pytest.raises(LandmarkError, match="row 3 of column 'y_40' holds 'lostlost") as raised:
+        read_landmarks(table.astype(TEXTS[dtype]))
+    assert len(str(raised.value)) < 400
 
 
 def test_memory_layout_does_not_matter(faces):
@@ -459,6 +486,20 @@ def test_other_types_are_named(source):
 def test_unknown_landmark_model(landmark_model, faces):
     with pytest.raises(LandmarkError, match=f"unknown landmark_model {landmark_model!r}.*Known"):
         read_landmarks(faces, landmark_model)
+
+
+@pytest.mark.parametrize("count", [29, 51, 70, 81, 98, 106, 194])
+def test_table_of_another_number_of_points_is_refused_with_it(count, faces):
+    more = np.concatenate([faces, np.full((COUNT, 200, 2), 300, np.float32)], axis=1)[:, :count]
+    names = [f"{axis}_{point}" for axis in "xy" for point in range(count)]
+    table = pd.DataFrame(more.transpose(0, 2, 1).reshape(COUNT, -1), columns=names)
+    with pytest.raises(LandmarkError, match=f"the table has {count} points") as raised:
+        read_landmarks(table)
+    assert ("drop the others" in str(raised.value)) == (count > 68)
+    assert len(str(raised.value)) < 400
+    if count > 68:
+        kept = table[landmark_columns()]
+        np.testing.assert_array_equal(read_landmarks(kept).points, faces)
 
 
 def test_table_without_landmarks_names_its_columns():
