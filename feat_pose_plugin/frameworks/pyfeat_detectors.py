@@ -16,7 +16,7 @@ import torch
 from feat_pose_plugin.errors import DetectorError
 from feat_pose_plugin.frameworks.protocol import Faces, WithPoseModel
 from feat_pose_plugin.frameworks.pyfeat_models import models_of_feat
-from feat_pose_plugin.pose.partitions import FRAME_SIZE_COLUMNS
+from feat_pose_plugin.pose.frame_sizes import FRAME_SIZE_COLUMNS
 from feat_pose_plugin.pose.registry import available_pose_backends
 
 if TYPE_CHECKING:

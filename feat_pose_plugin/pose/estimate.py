@@ -15,12 +15,16 @@ from feat_pose_plugin.errors import BackendError, ConventionError, FrameSizeErro
 from feat_pose_plugin.pose.arguments import is_length, is_name, is_number
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
 from feat_pose_plugin.pose.camera import find_camera, line_of_sight
-from feat_pose_plugin.pose.columns import may_hold_numbers, numbers_in
 from feat_pose_plugin.pose.conventions import (
     FEAT_FACEPOSE_COLUMNS_6D,
     find_convention,
     from_rotvec_pose,
     unit_ratio,
+)
+from feat_pose_plugin.pose.frame_sizes import (
+    FRAME_SIZE_COLUMNS,
+    frame_sizes_of,
+    read_frame_size,
 )
 from feat_pose_plugin.pose.landmark_models import (
     LandmarkKind,
@@ -29,7 +33,7 @@ from feat_pose_plugin.pose.landmark_models import (
     is_auto,
 )
 from feat_pose_plugin.pose.landmarks import Landmarks, read_landmarks
-from feat_pose_plugin.pose.partitions import FRAME_SIZE_COLUMNS, estimate_partitions
+from feat_pose_plugin.pose.partitions import estimate_partitions
 from feat_pose_plugin.pose.plausibility import require_plausible
 from feat_pose_plugin.pose.quality import QUALITY_COLUMNS, REASONS, judge, quality_columns
 from feat_pose_plugin.pose.reference_face import load_rigid_face
@@ -46,10 +50,10 @@ RotationFrame = Literal["line_of_sight", "camera"]
 Translation = Literal["learned", "geometric"]
 
 _ROWS_AT_ONCE = 2048  # on a CPU: what one step leaves the next finds in the cache
-_LARGEST_FRAME = 1 << 24  # pixels a side; float32 counts no further
 _FAR = 1 << 12  # pixels from the origin; beyond, float32 rounds by more than 1 / 8192
 
 
+@plain_torch()
 def estimate_pose(
     landmarks: Tensor | NDArray[np.generic] | pd.DataFrame,
     *,
@@ -199,6 +203,7 @@ class PoseEstimator:
         """The columns of the answer."""
         return [*FEAT_FACEPOSE_COLUMNS_6D, *(QUALITY_COLUMNS if self.quality else [])]
 
+    @plain_torch()
     def __call__(
         self,
         landmarks: Tensor | NDArray[np.generic] | pd.DataFrame | Landmarks,
@@ -209,37 +214,35 @@ class PoseEstimator:
         """Estimate a batch; see :func:`estimate_pose`. ``Landmarks`` are taken as they are read."""
         import pandas as pd
 
-        with plain_torch():
-            if isinstance(landmarks, Landmarks):
-                read = landmarks
-            else:
-                read = read_landmarks(landmarks, self.profile or "auto")
-                require_plausible(read.points)
-            if device is not None:
-                read = _to_device(read, device)
-            table = landmarks if isinstance(landmarks, pd.DataFrame) else None
-            sizes = self._frame_sizes(frame_size, table, len(read.points))
-            pose = read.points.new_empty(len(read.points), 6, dtype=torch.float32)
-            judged = pose[:, :0]
+        read = landmarks
+        if not isinstance(read, Landmarks):
+            read = read_landmarks(read, self.profile or "auto")
+            require_plausible(read.points)
+        if device is not None:
+            read = _to_device(read, device)
+        table = landmarks if isinstance(landmarks, pd.DataFrame) else None
+        sizes = self._frame_sizes(frame_size, table, len(read.points))
+        pose = read.points.new_empty(len(read.points), 6, dtype=torch.float32)
+        judged = pose[:, :0]
+        if self.quality:
+            judged = pose.new_empty(len(pose), len(REASONS) + 1)
+        for rows, points, model, size in _parts(read, sizes, self.backend.reads):
+            seen = self._ask_backend(points, model, size)
+            pose[rows] = self._place(seen, points[..., :2], model, size)
             if self.quality:
-                judged = pose.new_empty(len(pose), len(REASONS) + 1)
-            for rows, points, model, size in _parts(read, sizes, self.backend.reads):
-                seen = self._ask_backend(points, model, size)
-                pose[rows] = self._place(seen, points[..., :2], model, size)
-                if self.quality:
-                    judged[rows] = judge(points[..., :2], seen[:, :3], model, size)
-            block = self._in_columns(pose)
-            if table is not None:
-                block.index = table.index
-            if self.quality:
-                block[QUALITY_COLUMNS] = quality_columns(judged).set_axis(block.index)
-            return block
+                judged[rows] = judge(points[..., :2], seen[:, :3], model, size)
+        block = self._in_columns(pose)
+        if table is not None:
+            block.index = table.index
+        if self.quality:
+            block[QUALITY_COLUMNS] = quality_columns(judged).set_axis(block.index)
+        return block
 
     def _frame_sizes(self, frame_size: object, table: pd.DataFrame | None, rows: int) -> Tensor:
         """``[1, 2]`` or ``[rows, 2]`` height and width in pixels, 0 where not known."""
         sizes = None
         if frame_size is not None:
-            sizes = _read_frame_size(frame_size, rows)
+            sizes = read_frame_size(frame_size, rows)
         elif table is not None:
             sizes = frame_sizes_of(table)
         if sizes is not None:
@@ -311,6 +314,8 @@ def _parts(
 
     Points have depth where the model is one of meshes, and meshes are read.
     """
+    if "mesh" not in reads and landmarks.depth is not None:
+        landmarks = landmarks.without_depth()
     which, points, depth = landmarks.which, landmarks.points, landmarks.depth
     groups: Iterable[tuple[list[int], Tensor | None]]
     if len(landmarks.models) == len(sizes) == 1:
@@ -323,15 +328,14 @@ def _parts(
     step = _ROWS_AT_ONCE if points.device.type == "cpu" else max(len(points), 1)
     for (number, height, width), rows in groups:
         model = landmarks.models[number]
-        deep = model.kind == "mesh" and "mesh" in reads and depth is not None
         size = (height, width) if height and width else None
         for start in range(0, len(points if rows is None else rows), step):
             end = start + step
             some = slice(start, end) if rows is None else rows[start:end]
             part = points[some]
-            if deep and depth is not None:
+            if model.kind == "mesh" and depth is not None:
                 part = torch.cat([part, depth[some][..., None]], dim=2)
-            yield some, part, model if deep else model.without_depth(), size
+            yield some, part, model, size
 
 
 def _to_device(landmarks: Landmarks, device: str | torch.device) -> Landmarks:
@@ -359,62 +363,6 @@ def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if not is_name(value, choices):
         known = " or ".join(repr(choice) for choice in choices)
         raise OptionError(f"{name} must be {known}, got {value!r}.")
-
-
-def frame_sizes_of(table: pd.DataFrame) -> Tensor | None:
-    """Height and width of the video frame of each row, by the columns of a table.
-
-    Returns:
-        ``[B, 2]``, or ``[1, 2]`` if all are the same; float32 pixels, NaN where not known. None
-        where the table has no such columns.
-
-    Raises:
-        FrameSizeError: It has some of them several times, or they hold something else than numbers.
-    """
-    names = [str(column).strip() for column in table.columns]
-    if not all(name in names for name in FRAME_SIZE_COLUMNS):
-        return None
-    columns = []
-    for name in FRAME_SIZE_COLUMNS:
-        if names.count(name) > 1:
-            raise FrameSizeError(f"the table has {names.count(name)} columns {name!r}, not one.")
-        column = table.iloc[:, names.index(name)]
-        if not may_hold_numbers(column.dtype):
-            raise FrameSizeError(f"column {name!r} is of {column.dtype}, not of numbers.")
-        columns.append(_pixels(column))
-    values = np.stack(columns, axis=1)
-    values[~((values >= 1) & (values <= _LARGEST_FRAME))] = np.nan
-    # One size for all is the rule, and is said once.
-    return torch.from_numpy(values[:1] if (values == values[:1]).all() else values)
-
-
-def _pixels(column: pd.Series) -> NDArray[np.float32]:
-    """Numbers of a column, NaN where it has none."""
-    with np.errstate(over="ignore"):
-        try:
-            return column.to_numpy(np.float32, na_value=np.nan)
-        except (TypeError, ValueError, ArithmeticError):
-            return np.array(numbers_in(column), np.float64).astype(np.float32)  # None is NaN
-
-
-def _read_frame_size(frame_size: object, rows: int) -> Tensor:
-    """``[1, 2]`` or ``[rows, 2]`` float32 height and width in pixels, NaN where not known."""
-    match frame_size:
-        case (int() | np.integer() as height, int() | np.integer() as width):
-            if 0 < height <= _LARGEST_FRAME and 0 < width <= _LARGEST_FRAME:
-                return torch.tensor([[float(height), float(width)]])
-        case Tensor() | np.ndarray() if tuple(frame_size.shape) == (rows, 2):
-            try:
-                sizes = torch.as_tensor(frame_size, dtype=torch.float32)
-            except TypeError:  # of objects or text
-                pass
-            else:
-                if not ((sizes < 1) | (sizes > _LARGEST_FRAME)).any():
-                    return sizes
-    raise FrameSizeError(
-        "frame_size must be (height, width) in pixels, two positive integers, or an array "
-        f"[{rows}, 2] of them with NaN where not known, got {frame_size!r}."
-    )
 
 
 def _check_result(backend: PoseBackend, pose: Tensor, landmarks: Tensor) -> None:

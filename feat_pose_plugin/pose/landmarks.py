@@ -68,7 +68,7 @@ class Landmarks:
     Attributes:
         points: ``[B, 68, 2]`` pixels. Float64 if the source is, else float32. Rows without a face
             hold NaN.
-        depth: ``[B, 68]`` pixels, away from the camera positive, of meshes; else None.
+        depth: ``[B, 68]`` pixels, away from the camera positive, of meshes; None if no row has it.
         models: The landmark models that there are.
         which: ``[B]`` int64, the number in ``models`` of the one that made the row.
     """
@@ -92,6 +92,10 @@ class Landmarks:
         depth = self.depth if self.depth is None else self.depth[..., None]
         points = self.points if depth is None else torch.cat([self.points, depth], dim=2)
         return _of_one_model(points, find_landmark_model(landmark_model))
+
+    def without_depth(self) -> Landmarks:
+        """The same landmarks of meshes for what does not read depth."""
+        return _of_one_model(self.points, self.models[0])
 
     def rows_by_model(self) -> Iterator[tuple[LandmarkModel, Tensor | slice]]:
         """The rows of each landmark model that there is; all rows, the rule, without a copy."""
@@ -157,8 +161,11 @@ def _of_one_model(points: Tensor, model: LandmarkModel) -> Landmarks:
     which = torch.zeros(len(points), dtype=torch.int64, device=points.device)
     if points.shape[2] == 2 or model.kind != "mesh":
         return Landmarks(points[..., :2], (model.without_depth(),), which)
-    which[~has_depth(points)] = 1
-    return Landmarks(points[..., :2], (model, model.without_depth()), which, points[..., 2])
+    deep = has_depth(points)
+    if not deep.any():
+        return _of_one_model(points[..., :2], model)
+    models = (model,) if deep.all() else (model, model.without_depth())
+    return Landmarks(points[..., :2], models, (~deep).long(), points[..., 2])
 
 
 def outer_eye_distance(points: Tensor) -> Tensor:

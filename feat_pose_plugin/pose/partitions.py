@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from feat_pose_plugin.errors import FrameSizeError
+from feat_pose_plugin.pose.frame_sizes import FRAME_SIZE_COLUMNS
 from feat_pose_plugin.pose.landmarks import find_landmark_columns
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
     from dask.dataframe import DataFrame
-
-FRAME_SIZE_COLUMNS = ["FrameHeight", "FrameWidth"]
 
 
 def estimate_partitions(

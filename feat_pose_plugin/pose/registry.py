@@ -10,7 +10,6 @@ wrong stops no other name.
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
 from collections.abc import Callable
@@ -35,17 +34,13 @@ Factory = Callable[..., "PoseBackend"]
 T = TypeVar("T")
 
 _lock = threading.RLock()
-if hasattr(os, "register_at_fork"):  # not on Windows. A child would wait for a lock of no thread
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-    )
 _targets: dict[str, str | Factory] = {
     "pose_mlp_synth": "feat_pose_plugin.mlp.pose_mlp:synthetic_backend",
     "pose_mlp": "feat_pose_plugin.mlp.pose_mlp:official_backend",
     "pose_mlp_v2": "feat_pose_plugin.mlp.pose_mlp:official_backend",
     "img2pose": "feat_pose_plugin.frameworks.native_pose:img2pose",
 }
-_claims: dict[str, list[str]] = {}  # of the names that more than one distribution has
+_claims: dict[str, set[str]] = {}  # of the names that more than one distribution has
 _entry_points_read = False
 
 
@@ -68,7 +63,12 @@ def register_pose_backend(name: str, target: str | Factory) -> None:
         )
     with _lock:
         _read_entry_points()
-        _add(name, target)
+        if name in _targets:
+            raise DuplicateBackendError(
+                f"pose backend {name!r} cannot become {target!r}: the name is taken by "
+                f"{_targets[name]!r}. Choose another name."
+            )
+        _targets[name] = target
 
 
 def available_pose_backends() -> tuple[str, ...]:
@@ -110,9 +110,10 @@ def get_pose_backend(name: str, /, **options: object) -> PoseBackend:
         )
     name = found
     if name in _claims:
+        claims = " and ".join(map(repr, sorted(_claims[name])))
         raise DuplicateBackendError(
-            f"pose backend {name!r} is claimed by {' and '.join(map(repr, _claims[name]))}. "
-            "Uninstall one of the distributions that bring them."
+            f"pose backend {name!r} is claimed by {claims}. Uninstall one of the "
+            "distributions that bring them."
         )
     factory = _load(name, _targets[name])
     failed = f"pose backend {name!r} with options {options!r} could not be made"
@@ -132,33 +133,21 @@ def find_pose_backend(pose_model: str | PoseBackend) -> PoseBackend:
     return pose_model if isinstance(pose_model, PoseBackend) else get_pose_backend(pose_model)
 
 
-def _add(name: str, target: str | Factory) -> None:
-    if name in _targets:
-        raise DuplicateBackendError(
-            f"pose backend {name!r} cannot become {target!r}: the name is taken by "
-            f"{_targets[name]!r}. Choose another name."
-        )
-    _targets[name] = target
-
-
 def _read_entry_points() -> None:
     global _entry_points_read
     if _entry_points_read:
         return
     _entry_points_read = True
-    claims: dict[str, set[str]] = {}
+    ours = set(_targets)
     for entry in entry_points(group=ENTRY_POINT_GROUP):
-        claims.setdefault(entry.name, set()).add(entry.value)
-    refused = []
-    for name, values in claims.items():
-        if name in _targets:
-            refused.append(f"pose backend {name!r} of this package is not replaced by {values}")
-            continue
-        _targets[name] = min(values)
-        if len(values) > 1:
-            _claims[name] = sorted(values)
-    for each in refused:
-        warnings.warn(f"{each}, from an entry point {ENTRY_POINT_GROUP!r}.", stacklevel=4)
+        if entry.name in ours:
+            warnings.warn(
+                f"pose backend {entry.name!r} of this package is not replaced by {entry.value!r}, "
+                f"from an entry point {ENTRY_POINT_GROUP!r}.",
+                stacklevel=4,
+            )
+        elif (first := _targets.setdefault(entry.name, entry.value)) != entry.value:
+            _claims.setdefault(entry.name, {str(first)}).add(entry.value)
 
 
 def _load(name: str, target: str | Factory) -> Factory:

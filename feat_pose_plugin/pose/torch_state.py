@@ -12,11 +12,10 @@ import torch
 def plain_torch() -> Iterator[None]:
     """Arithmetic in the precision and on the device of the data, whatever the caller has set.
 
-    Inside, mixed precision (``torch.autocast``) is off, new tensors are made on the CPU unless
-    a device is named, and nothing is recorded for gradients.
+    Inside, mixed precision (``torch.autocast``) is off, and new tensors are made on the CPU unless
+    a device is named. The default dtype stays: it is not of this thread alone.
     """
     with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
         for kind in ("cpu", "cuda", "mps"):
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))

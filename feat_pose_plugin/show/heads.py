@@ -13,7 +13,7 @@ from feat_pose_plugin.errors import FrameSizeError, PictureError
 from feat_pose_plugin.pose.camera import find_camera, line_of_sight
 from feat_pose_plugin.pose.columns import find_column, to_doubles
 from feat_pose_plugin.pose.conventions import INTER_OCULAR_UNITS, to_rotvec_pose
-from feat_pose_plugin.pose.estimate import frame_sizes_of
+from feat_pose_plugin.pose.frame_sizes import frame_sizes_of
 from feat_pose_plugin.pose.landmarks import read_landmarks
 from feat_pose_plugin.pose.reference_face import load_reference_face, load_rigid_face
 from feat_pose_plugin.pose.rotations import rotvec_to_matrix

@@ -12,8 +12,8 @@ from feat_pose_plugin.pose.backend import FrameSize
 from feat_pose_plugin.pose.conventions import CONVENTIONS
 from feat_pose_plugin.pose.convert import convert_pose
 from feat_pose_plugin.pose.estimate import PoseEstimator
+from feat_pose_plugin.pose.frame_sizes import FRAME_SIZE_COLUMNS
 from feat_pose_plugin.pose.landmarks import find_landmark_columns
-from feat_pose_plugin.pose.partitions import FRAME_SIZE_COLUMNS
 from feat_pose_plugin.tables.stream import Progress, stream_part, stream_table
 
 POSE_COLUMNS = {

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fakes import Fake, faces
 
 from feat_pose_plugin import (
     FEAT_FACEPOSE_COLUMNS_6D,
@@ -27,26 +28,9 @@ from feat_pose_plugin.testing import (
     RULES,
     check_known_turns,
     check_mirror_image,
-    project_face,
 )
 
-FACES = project_face(torch.randn(4, 3, generator=torch.Generator().manual_seed(0)) * 0.3)
-
-
-class Recorder(PoseBackend):
-    """Answers with the number of the call, and keeps what it was asked."""
-
-    provenance = Provenance("recorder", "MIT")
-
-    def __init__(self, answer=None):
-        self.calls = []
-        self.answer = answer
-
-    def estimate(self, landmarks, *, frame_size=None, landmark_model):
-        self.calls.append((landmarks, frame_size, landmark_model.kind))
-        if self.answer is not None:
-            return self.answer(landmarks)
-        return torch.full((len(landmarks), 6), float(len(self.calls)))
+FACES = faces(4)
 
 
 def landmarks(is_3d: list[bool], points: torch.Tensor = FACES) -> Landmarks:
@@ -64,12 +48,12 @@ def estimated(backend, landmarks, frame_size=None, **options):
 def test_block_has_the_columns_dtype_and_index_of_the_table():
     index = pd.Index(["c", "a", "a", "b"], name="face")
     table = pd.DataFrame(FACES.mT.reshape(4, 136).numpy(), index, landmark_columns())
-    block = estimated(Recorder(), table)
+    block = estimated(Fake(), table)
     assert list(block.columns) == FEAT_FACEPOSE_COLUMNS_6D
     assert FEAT_FACEPOSE_COLUMNS_6D == ["Pitch", "Roll", "Yaw", "X", "Y", "Z"]
     assert (block.dtypes == np.float32).all()
     pd.testing.assert_index_equal(block.index, index)
-    assert list(estimated(Recorder(), landmarks([False] * 2)).index) == [0, 1]
+    assert list(estimated(Fake(), landmarks([False] * 2)).index) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -77,31 +61,67 @@ def test_block_has_the_columns_dtype_and_index_of_the_table():
 )
 def test_block_speaks_the_convention(convention):
     pose = torch.tensor([[0.1, -0.2, 0.3, 1, 2, 3]])
-    recorder = Recorder(lambda points: pose.expand(len(points), 6))
-    block = estimated(recorder, landmarks([False] * 2), convention=convention)
+    fake = Fake(pose)
+    block = estimated(fake, landmarks([False] * 2), convention=convention)
     expected = from_rotvec_pose(pose.expand(2, 6), convention)
     if CONVENTIONS[convention].translation_unit != "img2pose":
         expected[:, 3:] = torch.nan  # nobody says how long a unit is
     np.testing.assert_array_equal(block, expected)
 
 
-def test_each_landmark_kind_is_estimated_as_such_in_the_order_of_the_rows():
-    recorder = Recorder()
+def test_rows_are_asked_by_landmark_model_and_frame_size_and_stay_in_order():
+    fake = Fake(lambda points: points[:, :3].flatten(1))
     mixed = landmarks([True, False, True, False])
-    block = estimated(recorder, mixed, frame_size=(480, 640), convention="img2pose")
-    (first, size, kind), (second, _, other_kind) = recorder.calls
-    assert (kind, other_kind, size) == ("2d", "3d", (480, 640))
-    assert torch.equal(first, FACES[[1, 3]])
-    assert torch.equal(second, FACES[[0, 2]])
-    expected = from_rotvec_pose(torch.tensor([[2.0] * 3, [1.0] * 3] * 2), "img2pose")
-    np.testing.assert_array_equal(block.iloc[:, :3], expected)
+    sizes = np.array([[480, 640], [480, 640], [np.nan, 640], [480, 640]])
+    block = estimated(fake, mixed, frame_size=sizes, convention="img2pose")
+    asked = [(points, model.kind, size) for points, size, model in fake.asked]
+    expected = [([1, 3], "2d", (480, 640)), ([2], "3d", None), ([0], "3d", (480, 640))]
+    assert [each[1:] for each in asked] == [each[1:] for each in expected]
+    for (points, *_), (rows, *_) in zip(asked, expected, strict=True):
+        assert torch.equal(points, FACES[rows])
+    np.testing.assert_array_equal(block["X"], FACES[:, 1, 1])
+
+
+@pytest.mark.parametrize("reads", [{"2d", "3d"}, {"2d", "3d", "mesh"}])
+def test_meshes_come_with_depth_to_backends_that_read_it(reads):
+    deep = torch.cat([FACES, 100 * torch.rand(4, 68, 1)], dim=2)
+    deep[2, :, 2] = 0
+    fake = Fake()
+    fake.reads = frozenset(reads)
+    estimated(fake, deep, landmark_model="mediapipe")
+    asked = {model.kind: points for points, _, model in fake.asked}
+    if "mesh" in reads:
+        assert torch.equal(asked["mesh"], deep[[0, 1, 3]])
+        assert torch.equal(asked["3d"], FACES[[2]])
+    else:
+        assert torch.equal(asked["3d"], FACES)
+    assert {model.name for _, _, model in fake.asked} == {"mediapipe"}
+
+
+def test_a_frame_size_of_0_in_a_table_is_not_known():
+    table = pd.DataFrame(FACES.mT.reshape(4, 136).numpy(), columns=landmark_columns())
+    table["FrameHeight"], table["FrameWidth"] = [0, 720, 0, -1], [0, 1280, 1280, 1280]
+    fake = Fake()
+    block = estimated(fake, table, focal_length=900.0, quality=True)
+    assert {size for _, size, _ in fake.asked} == {None, (720, 1280)}
+    assert block["Z"].notna().tolist() == [False, True, False, False]
+    assert not block["PoseFlags"].str.contains("out_of_frame").any()
+
+
+def test_provenance_names_the_network_that_reads_a_landmark_model(pair):
+    backend = MLPBackend("random", "MIT", pair)
+    two, three = (f"{kind} {file.sha256[:12]}" for kind, file in backend.provenance.weights.items())
+    describe = backend.provenance.describe
+    assert describe() == f"random {two} {three}"
+    assert describe("dlib") == f"random {two}"
+    assert describe("3d") == describe("mediapipe") == f"random {three}"
 
 
 def test_float64_is_rounded_where_it_does_not_matter():
-    recorder = Recorder()
+    fake = Fake()
     far = 5000 + FACES.double()
-    estimated(recorder, torch.cat([FACES.double(), far]))
-    (given, *_) = recorder.calls[0]
+    estimated(fake, torch.cat([FACES.double(), far]))
+    (given, *_) = fake.asked[0]
     assert given.dtype == torch.float32
     assert torch.equal(given[: len(FACES)], FACES)
     moved = FACES - FACES.mean(dim=1, keepdim=True)
@@ -110,13 +130,13 @@ def test_float64_is_rounded_where_it_does_not_matter():
 
 @pytest.mark.parametrize(("is_3d", "kind"), [([False] * 4, "2d"), ([True] * 4, "3d")])
 def test_landmarks_of_one_type_are_one_call(is_3d, kind):
-    recorder = Recorder()
-    estimated(recorder, landmarks(is_3d))
-    assert [call[2] for call in recorder.calls] == [kind]
+    fake = Fake()
+    estimated(fake, landmarks(is_3d))
+    assert [call[2].kind for call in fake.asked] == [kind]
 
 
 def test_no_rows_are_an_empty_block():
-    block = estimated(Recorder(), landmarks([]))
+    block = estimated(Fake(), landmarks([]))
     assert block.shape == (0, 6)
     assert list(block.columns) == FEAT_FACEPOSE_COLUMNS_6D
     assert (block.dtypes == np.float32).all()
@@ -138,18 +158,18 @@ def test_no_rows_are_an_empty_block():
     ],
 )
 def test_frame_size_that_is_none_is_repeated(frame_size):
-    recorder = Recorder()
+    fake = Fake()
     with pytest.raises(FrameSizeError, match=r"\(height, width\)") as caught:
-        estimated(recorder, landmarks([False]), frame_size=frame_size)
+        estimated(fake, landmarks([False]), frame_size=frame_size)
     assert repr(frame_size) in str(caught.value)
-    assert recorder.calls == []
+    assert fake.asked == []
 
 
 @pytest.mark.parametrize("frame_size", [(480, 640), [480, 640], tuple(np.array([480, 640]))])
 def test_frame_size_is_any_pair_of_integers(frame_size):
-    recorder = Recorder()
-    estimated(recorder, landmarks([False]), frame_size=frame_size)
-    assert tuple(recorder.calls[0][1]) == (480, 640)
+    fake = Fake()
+    estimated(fake, landmarks([False]), frame_size=frame_size)
+    assert tuple(fake.asked[0][1]) == (480, 640)
 
 
 @pytest.mark.parametrize(
@@ -163,14 +183,14 @@ def test_frame_size_is_any_pair_of_integers(frame_size):
     ],
 )
 def test_backend_that_breaks_its_contract_is_named(answer, found):
-    with pytest.raises(BackendError, match=f"'recorder' returned {found} for 4 faces"):
-        estimated(Recorder(answer), landmarks([False] * 4))
+    with pytest.raises(BackendError, match=f"'fake' returned {found} for 4 faces"):
+        estimated(Fake(answer), landmarks([False] * 4))
 
 
 @pytest.mark.parametrize("convention", ["radians", "matrix", "quaternion"])
 def test_convention_that_is_unknown_or_does_not_fit_into_six_columns(convention):
     with pytest.raises(ConventionError, match=f"'{convention}'"):
-        estimated(Recorder(), landmarks([False]), convention=convention)
+        estimated(Fake(), landmarks([False]), convention=convention)
 
 
 def test_backend_without_estimate_cannot_be_made():

@@ -13,6 +13,12 @@ from hypothesis.extra import numpy as arrays
 from scipy.spatial.transform import Rotation
 
 from feat_pose_plugin.errors import LandmarkError
+from feat_pose_plugin.pose import landmark_models
+from feat_pose_plugin.pose.landmark_models import (
+    LandmarkModel,
+    find_landmark_model,
+    register_landmark_model,
+)
 from feat_pose_plugin.pose.landmarks import (
     MIRROR_68,
     Landmarks,
@@ -480,6 +486,30 @@ def test_other_types_are_named(source):
     )
     with pytest.raises(LandmarkError, match=expected):
         read_landmarks(source)
+
+
+def test_the_landmark_model_of_a_table_follows_from_it(faces):
+    openface = table_of(faces).rename(columns=lambda name: f" {name}")
+    openface[[" confidence", " success", " pose_Tx"]] = 0.9
+    fex = table_of(faces)
+    object.__setattr__(fex, "landmark_model", "PFLD")
+    strange = table_of(faces)
+    object.__setattr__(strange, "landmark_model", "nobody knows")
+    for table, name in ((openface, "openface"), (fex, "pfld"), (strange, "2d")):
+        (model,) = read_landmarks(table).models
+        assert model.name == name
+        assert read_landmarks(table, "Dlib").models[0].name == "dlib"
+
+
+def test_a_landmark_model_can_be_registered(faces, monkeypatch):
+    monkeypatch.setattr(landmark_models, "_PROFILES", dict(landmark_models._PROFILES))
+    mine = LandmarkModel("Mine", "3d", pitch_zero_deg=2.0)
+    register_landmark_model(mine)
+    assert find_landmark_model("mine") is mine
+    assert read_landmarks(faces, "MINE").models == (mine,)
+    for taken in (mine, LandmarkModel("DLIB", "2d"), LandmarkModel("Auto", "2d")):
+        with pytest.raises(LandmarkError, match=f"{taken.name!r} cannot be registered"):
+            register_landmark_model(taken)
 
 
 @pytest.mark.parametrize("landmark_model", ["mesh", "", None, 3])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
@@ -13,9 +15,11 @@ import pytest
 import torch
 
 from feat_pose_plugin import estimate_pose
+from feat_pose_plugin.pose.conventions import CONVENTIONS
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.pose.meshes import MESH_VERTICES_68
+from feat_pose_plugin.pose.reference_face import load_reference_face, load_rigid_face
 from feat_pose_plugin.pose.registry import get_pose_backend
 from feat_pose_plugin.tables.pose_tables import estimate_table
 from feat_pose_plugin.testing import project_face
@@ -167,6 +171,43 @@ def test_meshes_in_tables_far_from_the_origin(faces: np.ndarray) -> None:
         return found[[*ANGLES, "PoseResidual"]].to_numpy()
 
     np.testing.assert_allclose(estimate(mesh + 1e5), estimate(mesh), rtol=0, atol=1e-5)
+
+
+@contextmanager
+def float64_by_default() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+        torch.inference_mode,
+        float64_by_default,
+        lambda: torch.device("meta"),
+    ],
+    ids=["autocast", "inference", "float64", "device"],
+)
+def test_what_is_set_for_all_of_torch_does_not_matter(state, faces: np.ndarray) -> None:
+    """Of one face and many, for what is loaded by then and what is not."""
+    options = [
+        {"quality": True},
+        {"rotation_frame": "camera", "landmark_model": "3d"},
+        *({"convention": name} for name, each in CONVENTIONS.items() if each.has_angles),
+    ]
+    expected = {rows: [pose_of(faces[:rows], **each) for each in options] for rows in (1, 2)}
+    load_reference_face.cache_clear()
+    load_rigid_face.cache_clear()
+    for rows, poses in expected.items():
+        with state():
+            found = [pose_of(faces[:rows], **each) for each in options]
+        for here, there in zip(found, poses, strict=True):
+            numbers = here[:, :6].astype(np.float32)
+            np.testing.assert_allclose(numbers, there[:, :6].astype(np.float32), rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fakes import Fake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from feat_pose_plugin import PoseBackend, Provenance, estimate_pose, get_pose_backend
+from feat_pose_plugin import estimate_pose, get_pose_backend
 from feat_pose_plugin.errors import FrameSizeError, OptionError
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE
 from feat_pose_plugin.pose.camera import find_camera, line_of_sight
@@ -26,16 +27,10 @@ ROTATION, TRANSLATION = ["Pitch", "Roll", "Yaw"], ["X", "Y", "Z"]
 TYPES: list[LandmarkKind] = ["2d", "3d"]
 
 
-class Known(PoseBackend):
+def told(rotation: Rotation) -> Fake:
     """Says the rotations that it is told, along the line of sight; knows no translation."""
-
-    provenance = Provenance(name="known", licence="MIT")
-
-    def __init__(self, rotation: Rotation) -> None:
-        self._rotvec = torch.from_numpy(rotation.as_rotvec().reshape(-1, 3)).float()
-
-    def estimate(self, landmarks, *, frame_size=None, landmark_model) -> Tensor:
-        return torch.cat([self._rotvec, torch.full_like(self._rotvec, torch.nan)], dim=1)
+    rotvec = torch.from_numpy(rotation.as_rotvec().reshape(-1, 3)).float()
+    return Fake(torch.cat([rotvec, torch.full_like(rotvec, torch.nan)], dim=1))
 
 
 def seen(
@@ -102,7 +97,7 @@ def test_a_known_rotation_gives_the_place_anywhere_in_the_frame(landmark_model, 
     points = seen(turns, places, landmark_model)
     pose = estimate_pose(
         points,
-        pose_model=Known(line_of_sight_of(turns, points)),
+        pose_model=told(line_of_sight_of(turns, points)),
         landmark_model=landmark_model,
         frame_size=SIZE,
         convention="img2pose",
@@ -124,7 +119,7 @@ def test_any_camera_that_is_given_is_the_one_that_is_used(rotvec, place, focal, 
     points = seen(turn, place, "3d", focal, middle)
     pose = estimate_pose(
         points,
-        pose_model=Known(rays(points, focal, middle).inv() * turn),
+        pose_model=told(rays(points, focal, middle).inv() * turn),
         landmark_model="3d",
         convention="img2pose",
         rotation_frame="camera",
@@ -143,7 +138,7 @@ def test_the_camera_is_img2poses_and_either_part_can_be_given():
         ({"principal_point": (900.0, 600.0)}, FOCAL, (900.0, 600.0)),
     ):
         points = seen(turn, place, "3d", focal, middle)
-        known = Known(rays(points, focal, middle).inv())
+        known = told(rays(points, focal, middle).inv())
         pose = estimate_pose(
             points, pose_model=known, landmark_model="3d", frame_size=SIZE, **given_
         )
@@ -154,7 +149,7 @@ def test_the_jaw_of_2d_landmarks_does_not_count():
     turn, place = Rotation.from_euler("y", [30], degrees=True), np.array([[0.5, 0.1, 8.0]])
     for landmark_model in TYPES:
         points = seen(turn, place, landmark_model)
-        known = Known(line_of_sight_of(turn, points))
+        known = told(line_of_sight_of(turn, points))
         slid = points.clone()
         slid[:, 0:16:2, 0] += 25
         slid[:, 1:17:2, 0] -= 25  # the centroid, and with it the line of sight, stays
@@ -171,7 +166,7 @@ def test_noise_does_not_bring_the_head_nearer():
     noise = torch.randn(points.shape, generator=torch.Generator().manual_seed(0))
     pose = estimate_pose(
         points + 0.05 * 258 * noise,  # five percent of the distance of the eyes
-        pose_model=Known(line_of_sight_of(turns, points)),
+        pose_model=told(line_of_sight_of(turns, points)),
         landmark_model="3d",
         frame_size=SIZE,
     )

@@ -1,0 +1,75 @@
+"""Frame sizes: the columns of a table that say them, and what a caller may pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from feat_pose_plugin.errors import FrameSizeError
+from feat_pose_plugin.pose.columns import may_hold_numbers, numbers_in
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+FRAME_SIZE_COLUMNS = ["FrameHeight", "FrameWidth"]
+_LARGEST_FRAME = 1 << 24  # pixels a side; float32 counts no further
+
+
+def frame_sizes_of(table: pd.DataFrame) -> Tensor | None:
+    """Height and width of the video frame of each row, by the columns of a table.
+
+    Returns:
+        ``[B, 2]``, or ``[1, 2]`` if all are the same; float32 pixels, NaN where not known. None
+        where the table has no such columns.
+
+    Raises:
+        FrameSizeError: It has some of them several times, or they hold something else than numbers.
+    """
+    names = [str(column).strip() for column in table.columns]
+    if not all(name in names for name in FRAME_SIZE_COLUMNS):
+        return None
+    columns = []
+    for name in FRAME_SIZE_COLUMNS:
+        if names.count(name) > 1:
+            raise FrameSizeError(f"the table has {names.count(name)} columns {name!r}, not one.")
+        column = table.iloc[:, names.index(name)]
+        if not may_hold_numbers(column.dtype):
+            raise FrameSizeError(f"column {name!r} is of {column.dtype}, not of numbers.")
+        columns.append(_pixels(column))
+    values = np.stack(columns, axis=1)
+    values[~((values >= 1) & (values <= _LARGEST_FRAME))] = np.nan
+    # One size for all is the rule, and is said once.
+    return torch.from_numpy(values[:1] if (values == values[:1]).all() else values)
+
+
+def _pixels(column: pd.Series) -> NDArray[np.float32]:
+    """Numbers of a column, NaN where it has none."""
+    with np.errstate(over="ignore"):
+        try:
+            return column.to_numpy(np.float32, na_value=np.nan)
+        except (TypeError, ValueError, ArithmeticError):
+            return np.array(numbers_in(column), np.float64).astype(np.float32)  # None is NaN
+
+
+def read_frame_size(frame_size: object, rows: int) -> Tensor:
+    """``[1, 2]`` or ``[rows, 2]`` float32 height and width in pixels, NaN where not known."""
+    match frame_size:
+        case (int() | np.integer() as height, int() | np.integer() as width):
+            if 0 < height <= _LARGEST_FRAME and 0 < width <= _LARGEST_FRAME:
+                return torch.tensor([[float(height), float(width)]])
+        case Tensor() | np.ndarray() if tuple(frame_size.shape) == (rows, 2):
+            try:
+                sizes = torch.as_tensor(frame_size, dtype=torch.float32)
+            except TypeError:  # of objects or text
+                pass
+            else:
+                if not ((sizes < 1) | (sizes > _LARGEST_FRAME)).any():
+                    return sizes
+    raise FrameSizeError(
+        "frame_size must be (height, width) in pixels, two positive integers, or an array "
+        f"[{rows}, 2] of them with NaN where not known, got {frame_size!r}."
+    )

@@ -1,0 +1,57 @@
+"""Backends and faces that tests make up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from feat_pose_plugin import PoseBackend, Provenance
+from feat_pose_plugin.pose.backend import FrameSize
+from feat_pose_plugin.pose.landmark_models import LandmarkModel
+from feat_pose_plugin.testing import project_face
+
+
+def faces(count: int, *, seed: int = 0, spread: float = 0.3, noise: float = 0) -> Tensor:
+    """``[count, 68, 2]`` float32 pixels of turned heads; equal seeds give equal faces.
+
+    Args:
+        count: How many.
+        seed: Of turns and noise.
+        spread: Standard deviation of the rotation vectors, radians.
+        noise: That of the points, pixels; eyes are 50 to 100 apart.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    points = project_face(spread * torch.randn(count, 3, generator=generator))
+    return points + noise * torch.randn(points.shape, generator=generator)
+
+
+class Fake(PoseBackend):
+    """Answers what it is told, and keeps what it was asked.
+
+    Args:
+        answer: Pose ``[6]`` of every face, ``[B, 6]``, or a function of the landmarks; every head
+            looks at the camera if None, its translation unknown.
+        name: In its provenance.
+    """
+
+    def __init__(
+        self, answer: Tensor | Callable[[Tensor], Any] | None = None, name: str = "fake"
+    ) -> None:
+        self.provenance = Provenance(name, "MIT")
+        self.answer = torch.tensor([0.0] * 3 + [torch.nan] * 3) if answer is None else answer
+        self.asked: list[tuple[Tensor, FrameSize | None, LandmarkModel]] = []
+
+    def estimate(
+        self,
+        landmarks: Tensor,
+        *,
+        frame_size: FrameSize | None = None,
+        landmark_model: LandmarkModel,
+    ) -> Tensor:
+        self.asked.append((landmarks, frame_size, landmark_model))
+        if callable(self.answer):
+            return self.answer(landmarks)
+        return self.answer.expand(len(landmarks), 6)
