@@ -299,13 +299,10 @@ def _require_known_count(present: Mapping[str, int]) -> None:
         return
     if axes[0] == axes[1] == {str(point) for point in range(count)}:
         others = "Other points cannot be brought to these: use a detector of 68 points."
-        more = (
-            "If its first 68 are those (dlib's 81, OpenPose's 70), drop x_68, y_68 and all after."
-        )
+        more = "If its first 68 are those, as in dlib's 81, drop the others."
         raise LandmarkError(
-            f"the table has {count} points, x_0..x_{count - 1} and y_0..y_{count - 1}. What is read "
-            "are 68 points in the order of iBUG and 300-W, and meshes of 468 or 478. "
-            f"{more if count > LANDMARKS else others}"
+            f"the table has {count} points, not 68 in the order of iBUG and 300-W, nor a mesh of 468 "
+            f"or 478. {more if count > LANDMARKS else others}"
         )
 
 
