@@ -301,8 +301,8 @@ def _require_known_count(present: Mapping[str, int]) -> None:
         others = "Other points cannot be brought to these: use a detector of 68 points."
         more = "If its first 68 are those, as in dlib's 81, drop the others."
         raise LandmarkError(
-            f"the table has {count} points, not 68 in the order of iBUG and 300-W, nor a mesh of 468 "
-            f"or 478. {more if count > LANDMARKS else others}"
+            f"the table has {count} points, not 68 in the order of iBUG and 300-W, nor a mesh "
+            f"of 468 or 478. {more if count > LANDMARKS else others}"
         )
 
 
