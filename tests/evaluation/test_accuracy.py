@@ -132,6 +132,7 @@ def test_turned_photographs_are_read_in_full(tables, landmarks) -> None:
 # Synthetic landmarks and meshes
 
 
+@three_networks
 @pytest.mark.parametrize("jaw", accuracy.JAW_HABITS)
 def test_each_habit_of_the_jaw_has_its_network(tables, jaw, shared_data) -> None:
     network = "3d" if "(3d)" in jaw else "2d"
@@ -198,6 +199,7 @@ def test_the_residual_ranks_what_went_wrong(tables, landmarks) -> None:
         assert row(tables["residual_ranks"], **wanted)["AUROC"] >= least, corruption
 
 
+@three_networks
 def test_limits_are_those_of_the_training_faces(tables) -> None:
     rows = tables["limits"].rows
     assert rows["share below it"].between(0.895, 0.905).all()
