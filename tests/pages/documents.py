@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,26 +28,60 @@ class Block:
         code: The lines in between.
         not_run: Why the tests do not run it, from ``<!-- not run: REASON -->`` before the fence;
             None if they do.
+        shows_output: Whether it follows a block that is run, with nothing in between.
     """
 
     line: int
     language: str
     code: str
     not_run: str | None
+    shows_output: bool
 
 
 def blocks(page: str) -> list[Block]:
     """The fenced blocks of a page, in order."""
     text = PAGES[page].read_text(encoding="utf-8")
-    return [
-        Block(
-            line=text.count("\n", 0, found.start("code")) + 1,
-            language=found["language"],
-            code=found["code"],
-            not_run=found["not_run"],
+    found: list[Block] = []
+    end = -1
+    for match in _BLOCK.finditer(text):
+        follows = bool(found) and found[-1].language in RUN and found[-1].not_run is None
+        found.append(
+            Block(
+                line=text.count("\n", 0, match.start("code")) + 1,
+                language=match["language"],
+                code=match["code"],
+                not_run=match["not_run"],
+                shows_output=follows and not text[end : match.start()].strip(),
+            )
         )
-        for found in _BLOCK.finditer(text)
-    ]
+        end = match.end()
+    return found
+
+
+def says(page: str, printed: str) -> bool:
+    """Whether a page shows what was printed: words alike, numbers within 2 of the last decimal.
+
+    ``...`` on the page stands for anything; whole numbers must be the same.
+    """
+    number = r"(?<![\w.-])-?\d+\.\d+(?![\w.])"
+    shown = re.findall(number, page)
+    pattern = re.escape(" ".join(re.sub(number, "\0", page).split()))
+    pattern = pattern.replace(r"\.\.\.", ".*").replace("\\\0", "\0").replace("\0", f"({number})")
+    match = re.fullmatch(pattern, " ".join(printed.split()))
+    return match is not None and all(
+        abs(float(a) - float(b)) <= 2.01 * 10.0 ** -len(a.partition(".")[2])
+        for a, b in zip(shown, match.groups(), strict=True)
+    )
+
+
+def with_outputs(page: str, outputs: Mapping[int, str]) -> str:
+    """The page with what was printed in the blocks that begin on these lines."""
+    lines = PAGES[page].read_text(encoding="utf-8").splitlines(keepends=True)
+    for block in reversed(blocks(page)):
+        if block.line in outputs and not says(block.code, outputs[block.line]):
+            printed = "".join(f"{row.rstrip()}\n" for row in outputs[block.line].splitlines())
+            lines[block.line - 1 : block.line - 1 + block.code.count("\n")] = [printed]
+    return "".join(lines)
 
 
 def python_blocks(page: str) -> list[str]:
