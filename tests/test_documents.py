@@ -153,6 +153,7 @@ def run_line(line: str, folder: Path, where: str) -> None:
 @pytest.mark.filterwarnings(
     "ignore:(au_model|facepose_model)=.* became:FutureWarning",  # what old-scripts.md is about
     "ignore:face_model='retinaface' does not",
+    "ignore:most of the landmarks",  # of networks with random weights
 )
 def test_page_runs(page, request, feat_folder, tmp_path, monkeypatch, capsys):
     text = PAGES[page].read_text(encoding="utf-8")
