@@ -97,7 +97,7 @@ def require_plausible(points: Tensor) -> None:
 def _sample(points: Tensor) -> NDArray[np.float64]:
     """``[n, 68, 2]`` some of the rows, those with a face."""
     step = -(-len(points) // _SAMPLE) or 1
-    found = points[::step].detach().cpu().numpy().astype(np.float64)
+    found = points[::step].detach().cpu().double().numpy()  # NumPy would warn of some NaN
     usable = np.isfinite(found).all(axis=(1, 2)) & (found[:, 36] != found[:, 45]).any(axis=1)
     return found if usable.all() else found[usable]
 
