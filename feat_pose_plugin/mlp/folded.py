@@ -148,7 +148,7 @@ class FoldedNetwork(ABC):
         if len(landmarks) == 1 and landmarks.dtype == torch.float32:
             with np.errstate(over="ignore", invalid="ignore"):
                 pose = self._one(landmarks, pitch_zero)
-            return torch.tensor([pose])
+            return torch.tensor([pose], dtype=torch.float32)
         return self._many(landmarks, pitch_zero)
 
     @abstractmethod
@@ -214,7 +214,7 @@ class FoldedPoseNetwork(FoldedNetwork):
             tilt = -untilt[:, 0].angle()
         else:
             x.mul_(scale)
-            tilt = torch.zeros(len(x))
+            tilt = x.new_zeros(len(x))
         if depth.shape[1]:
             x = torch.cat([x, depth.mul_(scale)], dim=1)
         pose = self._folded.many(x)
@@ -250,8 +250,8 @@ class FoldedPoseNetwork(FoldedNetwork):
         return pose
 
 
-_TO_ALL = torch.eye(2).repeat(1, LANDMARKS)
-_DOWN_SWAPPED = torch.stack([torch.zeros(LANDMARKS), DOWN, DOWN, torch.zeros(LANDMARKS)], dim=1)
+_TO_ALL = torch.eye(2, dtype=torch.float32).repeat(1, LANDMARKS)
+_DOWN_SWAPPED = torch.stack([0 * DOWN, DOWN, DOWN, 0 * DOWN], dim=1)
 _DOWN_SWAPPED = _DOWN_SWAPPED.reshape(FEATURES, 2)  # y, then x
 _DOWN_OF_ONE = DOWN.numpy()
 

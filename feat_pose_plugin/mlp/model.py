@@ -22,7 +22,7 @@ FEATURES = 2 * LANDMARKS
 FEATURES_WITH_DEPTH = 3 * LANDMARKS
 OUTPUTS = 6
 
-DOWN = torch.zeros(LANDMARKS)
+DOWN = torch.zeros(LANDMARKS, dtype=torch.float32)
 """``[68]`` weights, from the mean of brows and eyes to the mean of mouth and chin."""
 DOWN[[*range(17, 27), *range(36, 48)]] = -1 / 22
 DOWN[[7, 8, 9, *range(48, LANDMARKS)]] = 1 / 23

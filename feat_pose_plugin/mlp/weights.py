@@ -102,7 +102,7 @@ def run(network: Network, landmarks: Tensor, pitch_zero: float = 0.0) -> Tensor:
     landmarks = landmarks.detach()
     if len(landmarks) <= _ROWS_AT_ONCE or landmarks.device.type != "cpu":
         return network(landmarks, pitch_zero)
-    pose = torch.empty(len(landmarks), OUTPUTS)
+    pose = torch.empty(len(landmarks), OUTPUTS, dtype=torch.float32)
     for start in range(0, len(landmarks), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         pose[rows] = network(landmarks[rows], pitch_zero)

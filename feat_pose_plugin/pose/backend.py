@@ -96,8 +96,8 @@ class PoseBackend(ABC):
             landmarks: ``[B, 68, 2]`` float32 pixels of the video frame, B may be 0; of a mesh
                 ``[B, 68, 3]``, with depth in pixels, away from the camera positive. Not to be
                 changed. A row without a usable face holds NaN or infinity, or outer eye corners
-                (36, 45) that coincide. A face outside the frame, more than 4,096 pixels
-                from the origin, may have been moved there.
+                (36, 45) that coincide. A face outside the frame, or far from the origin
+                where there is no frame size, may have been moved there.
             frame_size: Height and width of the video frame in pixels, if known.
             landmark_model: What made the landmarks; its ``kind`` is one of ``reads``.
 

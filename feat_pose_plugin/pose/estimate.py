@@ -32,7 +32,7 @@ from feat_pose_plugin.pose.landmark_models import (
     find_landmark_model,
     is_auto,
 )
-from feat_pose_plugin.pose.landmarks import Landmarks, read_landmarks
+from feat_pose_plugin.pose.landmarks import Landmarks, outer_eye_distance, read_landmarks
 from feat_pose_plugin.pose.partitions import estimate_partitions
 from feat_pose_plugin.pose.plausibility import require_plausible
 from feat_pose_plugin.pose.quality import QUALITY_COLUMNS, REASONS, judge, quality_columns
@@ -50,7 +50,7 @@ RotationFrame = Literal["line_of_sight", "camera"]
 Translation = Literal["learned", "geometric"]
 
 _ROWS_AT_ONCE = 2048  # on a CPU: what one step leaves the next finds in the cache
-_FAR = 1 << 12  # pixels from the origin; beyond, float32 rounds by more than 1 / 8192
+_FAR = 64  # distances of the outer eye corners; float32 rounds by 4e-6 of them there
 
 
 @plain_torch()
@@ -259,9 +259,10 @@ class PoseEstimator:
     def _ask_backend(self, points: Tensor, model: LandmarkModel, size: FrameSize | None) -> Tensor:
         """``[N, 6]`` what the backend says."""
         if points.dtype == torch.float64:
-            # A face far outside the frame is moved to the origin, lest float32 round it.
+            # A face outside the frame, or far from the origin, is moved: float32 would round it.
             centre = points.mean(dim=1, keepdim=True)
-            points = points - centre.where(centre.abs() > max(_FAR, *(size or (0,))), 0)
+            reach = max(size) if size else _FAR * outer_eye_distance(points)[:, None, None]
+            points = points - centre.where(centre.abs() > reach, 0)
         points = points.float()
         found = call_foreign(
             f"pose backend {self.backend.provenance.name!r} failed",

@@ -117,15 +117,15 @@ def test_provenance_names_the_network_that_reads_a_landmark_model(pair):
     assert describe("3d") == describe("mediapipe") == f"random {three}"
 
 
-def test_float64_is_rounded_where_it_does_not_matter():
+@pytest.mark.parametrize("size", [None, (720, 1280)])
+def test_float64_is_rounded_where_it_does_not_matter(size):
     fake = Fake()
-    far = 5000 + FACES.double()
-    estimated(fake, torch.cat([FACES.double(), far]))
+    estimated(fake, torch.cat([FACES.double(), 10_000 + FACES.double()]), frame_size=size)
     (given, *_) = fake.asked[0]
     assert given.dtype == torch.float32
-    assert torch.equal(given[: len(FACES)], FACES)
+    assert torch.equal(given[:4], FACES)
     moved = FACES - FACES.mean(dim=1, keepdim=True)
-    torch.testing.assert_close(given[len(FACES) :], moved, rtol=0, atol=1e-4)
+    torch.testing.assert_close(given[4:], moved, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(("is_3d", "kind"), [([False] * 4, "2d"), ([True] * 4, "3d")])
