@@ -135,14 +135,21 @@ def to_numbers(
     text = text.cast(pa.string())
     if decimal == ",":
         text = pc.replace_substring_regex(text, r"^(\s*[+-]?\d*),(\d\S*\s*)$", r"\1.\2")
-    plain = pc.utf8_trim_whitespace(text)
-    plain = pc.if_else(pc.is_in(plain, _MISSING), None, plain)
+    numbers = _cast(text, kinds)  # most columns need no copy without spaces and marks
+    if numbers is None:
+        trimmed = pc.utf8_trim_whitespace(text)
+        numbers = _cast(pc.if_else(pc.is_in(trimmed, _MISSING), None, trimmed), kinds)
+    return text if numbers is None else numbers
+
+
+def _cast(text: pa.ChunkedArray, kinds: Sequence[pa.DataType]) -> pa.ChunkedArray | None:
     for kind in kinds:
         try:
-            return plain.cast(kind)
+            text.slice(0, 100).cast(kind)  # to fail at every cell takes long
+            return text.cast(kind)
         except pa.ArrowInvalid:
             continue
-    return text
+    return None
 
 
 def _find_encoding(start: bytes) -> str:
