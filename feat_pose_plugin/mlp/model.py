@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from feat_pose_plugin.pose.landmarks import (
@@ -15,8 +17,7 @@ from feat_pose_plugin.pose.landmarks import (
     outer_eye_distance,
 )
 
-Part = TypeVar("Part", float, Tensor)
-Quaternion = tuple[Part, Part, Part, Part]
+Numbers = TypeVar("Numbers", Tensor, NDArray[np.float32])
 
 FEATURES = 2 * LANDMARKS
 FEATURES_WITH_DEPTH = 3 * LANDMARKS
@@ -91,59 +92,67 @@ def turn_upright(landmarks: Tensor) -> Upright:
     return Upright(torch.cat([turned, centred[..., 2:]], dim=2), cosine, sine)
 
 
-def turn(rotvec: Tensor, roll: Tensor, pitch: Tensor | float) -> Tensor:
+def turn(rotvec: Numbers, roll: Numbers, pitch: Numbers | float) -> Numbers:
     """Turn rotations about the line of sight, and the head's own zero about its x axis.
 
     ``Rz(roll) R Rx(pitch)``, as a product of quaternions. This turns upright faces back (by their
     tilt), moves a zero of pitch, and makes a rotation vector of Euler angles.
 
     Args:
-        rotvec: ``[B, 3]`` rotation vectors, radians, camera axes (x right, y down, z away).
+        rotvec: ``[B, 3]`` rotation vectors, radians, camera axes (x right, y down, z away). A
+            tensor or an array, as all others.
         roll: ``[B]`` radians, + clockwise in the picture.
         pitch: ``[B]`` radians, or one for all, + lowers the face.
 
     Returns:
         ``[B, 3]`` rotation vectors of at most half a turn. Rows with NaN stay NaN.
     """
-    half = 0.5 * torch.linalg.vector_norm(rotvec, dim=1)
-    x, y, z = (0.5 * torch.sinc(half / torch.pi)[:, None] * rotvec).unbind(dim=1)
-    w, x, y, z = _turned_z(half.cos(), x, y, z, (0.5 * roll).cos(), (0.5 * roll).sin())
-    if isinstance(pitch, Tensor):
-        w, x, y, z = _turned_x(w, x, y, z, (0.5 * pitch).cos(), (0.5 * pitch).sin())
-    elif pitch:
-        w, x, y, z = _turned_x(w, x, y, z, math.cos(0.5 * pitch), math.sin(0.5 * pitch))
-    vector = torch.stack([x, y, z], dim=1)
-    length = torch.linalg.vector_norm(vector, dim=1)
-    # The quaternion of the same rotation whose scalar is not negative.
-    factor = torch.where(length > 1e-12, 2 * torch.atan2(length, w.abs()) / length, 2.0)
-    return vector * torch.where(w < 0, -factor, factor)[:, None]
+    xp: Any = np if isinstance(rotvec, np.ndarray) else torch
+    x, y, z = rotvec[:, 0], rotvec[:, 1], rotvec[:, 2]
+    half = 0.5 * xp.sqrt(x * x + y * y + z * z)
+    unit = 0.5 * xp.sinc(half / math.pi)
+    if isinstance(pitch, float):
+        halves = math.cos(0.5 * pitch), math.sin(0.5 * pitch)
+    else:
+        halves = xp.cos(0.5 * pitch), xp.sin(0.5 * pitch)
+    w, x, y, z = _turned(
+        (xp.cos(half), unit * x, unit * y, unit * z),
+        (xp.cos(0.5 * roll), xp.sin(0.5 * roll)),
+        halves,
+    )
+    length = xp.sqrt(x * x + y * y + z * z)
+    factor = xp.where(length > 1e-12, 2 * xp.arctan2(length, abs(w)) / length, 2.0)
+    factor = xp.where(w < 0, -factor, factor)  # of two quaternions the one with w >= 0
+    turned: Numbers = xp.stack([factor * x, factor * y, factor * z], 1)
+    return turned
+
+
+def euler_to_rotvec(angles: Numbers) -> Numbers:
+    """``[B, 3]`` angles of convention ``img2pose``, ``Rz(c) Ry(b) Rx(a)``, to rotation vectors."""
+    about_y = 1 * angles
+    about_y[:, 0] = about_y[:, 2] = 0
+    return turn(about_y, angles[:, 2], angles[:, 0])
 
 
 def turn_one(rotvec: Sequence[float], roll: float, pitch: float) -> list[float]:
     """:func:`turn` of one rotation, in numbers: its calls would take longer than the network."""
     angle = math.hypot(*rotvec)
     unit = math.sin(0.5 * angle) / angle if angle else 0.5
-    x, y, z = (unit * part for part in rotvec)
-    w = math.cos(0.5 * angle)
-    w, x, y, z = _turned_z(w, x, y, z, math.cos(0.5 * roll), math.sin(0.5 * roll))
-    w, x, y, z = _turned_x(w, x, y, z, math.cos(0.5 * pitch), math.sin(0.5 * pitch))
+    w, x, y, z = _turned(
+        (math.cos(0.5 * angle), unit * rotvec[0], unit * rotvec[1], unit * rotvec[2]),
+        (math.cos(0.5 * roll), math.sin(0.5 * roll)),
+        (math.cos(0.5 * pitch), math.sin(0.5 * pitch)),
+    )
     length = math.hypot(x, y, z)
     factor = math.copysign(2 * math.atan2(length, abs(w)) / length if length else 2.0, w)
     return [factor * x, factor * y, factor * z]
 
 
-def _turned_z(w: Part, x: Part, y: Part, z: Part, cosine: Part, sine: Part) -> Quaternion[Part]:
-    """The product of a turn about z, given by its half angle, and a quaternion."""
-    c, s = cosine, sine
-    return c * w - s * z, c * x - s * y, c * y + s * x, c * z + s * w
-
-
-def _turned_x(
-    w: Part, x: Part, y: Part, z: Part, cosine: Part | float, sine: Part | float
-) -> Quaternion[Part]:
-    """The product of a quaternion and a turn about x, given by its half angle."""
-    c, s = cosine, sine
-    return c * w - s * x, c * x + s * w, c * y + s * z, c * z - s * y
+def _turned(quaternion: Any, roll: Any, pitch: Any) -> Any:
+    """A turn about z times a quaternion times one about x; turns by cosine and sine of halves."""
+    (w, x, y, z), (c, s), (p, q) = quaternion, roll, pitch
+    w, x, y, z = c * w - s * z, c * x - s * y, c * y + s * x, c * z + s * w
+    return p * w - q * x, p * x + q * w, p * y + q * z, p * z - q * y
 
 
 class PoseMLP(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from feat_pose_plugin.mlp.checkpoint import Checkpoint
-from feat_pose_plugin.mlp.model import normalise, turn, turn_upright
+from feat_pose_plugin.mlp.model import euler_to_rotvec, normalise, turn, turn_upright
 from feat_pose_plugin.pose.landmarks import OUTER_EYE_CORNERS, usable_rows
 
 
@@ -84,12 +84,5 @@ class PoseNetwork(PyFeatNetwork):
             rotvec = euler_to_rotvec(rotvec)
         else:
             position = torch.full_like(position, torch.nan)
-            if self.upright or pitch_zero:
-                rotvec = turn(rotvec, tilt, -pitch_zero)
+            rotvec = turn(rotvec, tilt, -pitch_zero)
         return torch.where(usable, torch.cat([rotvec, position], dim=1), torch.nan)
-
-
-def euler_to_rotvec(angles: Tensor) -> Tensor:
-    """``[B, 3]`` angles of convention ``img2pose``, ``Rz(c) Ry(b) Rx(a)``, to rotation vectors."""
-    about_y = angles * angles.new_tensor([0.0, 1.0, 0.0])
-    return turn(about_y, angles[:, 2], angles[:, 0])
