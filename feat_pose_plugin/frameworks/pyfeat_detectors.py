@@ -132,7 +132,12 @@ class Detectorv2(_FaceTable, _Loading, feat.detector_v2.Detectorv2):  # type: ig
     landmark_model = "detectorv2"
 
     def forward(self, faces_data: list[dict[str, Any]], batch_data: dict[str, Any]) -> pd.DataFrame:
-        """As py-feat's, see :meth:`Detectorv1.forward`."""
+        """As py-feat's.
+
+        Args:
+            faces_data: What ``detect_faces`` returned.
+            batch_data: A batch of the data loader.
+        """
         table: pd.DataFrame = self.add_pose(super().forward(faces_data, batch_data))
         return table
 
@@ -150,7 +155,12 @@ class MPDetector(_FaceTable, _Loading, feat.MPDetector.MPDetector):  # type: ign
     landmark_model = "mediapipe"
 
     def detect(self, *args: Any, **kwargs: Any) -> Fex:
-        """As py-feat's, which lays its own pose of the mesh into the table here."""
+        """As py-feat's, which lays its own pose of the mesh into the table here.
+
+        Args:
+            *args: As py-feat's, as are all others by name.
+            **kwargs: See ``args``.
+        """
         fex: Fex = self.add_pose(super().detect(*args, **kwargs))
         return fex
 

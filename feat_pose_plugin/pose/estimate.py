@@ -55,11 +55,12 @@ _FAR = 64  # distances of the outer eye corners; float32 rounds by 4e-6 of them 
 
 @plain_torch()
 def estimate_pose(
-    landmarks: Tensor | NDArray[np.generic] | pd.DataFrame,
+    landmarks: Tensor | NDArray[np.generic] | pd.DataFrame | object,
     *,
     pose_model: str | PoseBackend = "pose_mlp_synth",
     landmark_model: str = "auto",
     frame_size: FrameSize | Tensor | NDArray[np.generic] | None = None,
+    normalized: bool = False,
     convention: str = "feat",
     rotation_frame: RotationFrame = "line_of_sight",
     translation: Translation | None = None,
@@ -74,7 +75,8 @@ def estimate_pose(
     Args:
         landmarks: Tensor or array ``[B, 68, 2|3]``, ``[B, 468|478, 2|3]`` (MediaPipe's mesh) or
             ``[B, 136]`` (68 x, then 68 y); or a DataFrame or Fex with landmark or mesh columns.
-            Pixels of the video frame, x right, y down.
+            Pixels of the video frame, x right, y down. A single face needs no B. Or results of
+            MediaPipe as they come, which need the frame size.
         pose_model: A name of :func:`~feat_pose_plugin.available_pose_backends`, or a backend.
         landmark_model: What made the landmarks: a name of
             :func:`~feat_pose_plugin.pose.landmark_models.available_landmark_models`; ``"2d"`` of
@@ -83,6 +85,8 @@ def estimate_pose(
             points for 2d.
         frame_size: Height and width of the video frame in pixels: one pair, or ``[B, 2]`` with NaN
             where not known. By default the columns ``FrameHeight`` and ``FrameWidth`` of a table.
+        normalized: Whether landmarks are shares of the picture instead of pixels: x and depth of
+            its width, y of its height. Needs the frame size.
         convention: What the columns mean: ``"feat"`` (radians; +pitch up, +yaw to the subject's
             right, +roll towards the subject's right shoulder), ``"degrees"`` (the same in
             degrees), ``"img2pose"``, ``"300w-lp"``, ``"openface"``.
@@ -112,7 +116,7 @@ def estimate_pose(
         WeightsError: Its weights cannot be had or are not sound.
         ConventionError: ``convention`` is unknown.
         FrameSizeError: ``frame_size`` holds something else than positive pixels, or is missing
-            where ``rotation_frame="camera"`` needs it.
+            where ``rotation_frame="camera"`` or normalised landmarks need it.
         OptionError: Another option is unknown or cannot be, or ``translation="learned"`` is asked
             of a backend that has none.
     """
@@ -120,6 +124,7 @@ def estimate_pose(
     estimator = PoseEstimator(
         backend=find_pose_backend(pose_model),
         landmark_model=landmark_model,
+        normalized=normalized,
         convention=convention,
         rotation_frame=rotation_frame,
         translation=translation,
@@ -155,6 +160,7 @@ class PoseEstimator:
 
     backend: PoseBackend
     landmark_model: str = "auto"
+    normalized: bool = False
     convention: str = "feat"
     rotation_frame: RotationFrame = "line_of_sight"
     translation: Translation | None = None
@@ -206,7 +212,7 @@ class PoseEstimator:
     @plain_torch()
     def __call__(
         self,
-        landmarks: Tensor | NDArray[np.generic] | pd.DataFrame | Landmarks,
+        landmarks: Tensor | NDArray[np.generic] | pd.DataFrame | Landmarks | object,
         *,
         frame_size: FrameSize | Tensor | NDArray[np.generic] | None = None,
         device: str | torch.device | None = None,
@@ -217,11 +223,14 @@ class PoseEstimator:
         read = landmarks
         if not isinstance(read, Landmarks):
             read = read_landmarks(read, self.profile or "auto")
-            require_plausible(read.points)
         if device is not None:
             read = _to_device(read, device)
         table = landmarks if isinstance(landmarks, pd.DataFrame) else None
         sizes = self._frame_sizes(frame_size, table, len(read.points))
+        if self.normalized or read.normalized:
+            read = read.in_pixels(sizes)
+        if not isinstance(landmarks, Landmarks):
+            require_plausible(read.points)
         pose = read.points.new_empty(len(read.points), 6, dtype=torch.float32)
         judged = pose[:, :0]
         if self.quality:

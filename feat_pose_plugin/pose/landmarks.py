@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from feat_pose_plugin.errors import LandmarkError
+from feat_pose_plugin.errors import FrameSizeError, LandmarkError
 from feat_pose_plugin.pose.arguments import is_plain
 from feat_pose_plugin.pose.columns import may_hold_numbers, name_row, numbers_in
 from feat_pose_plugin.pose.landmark_models import (
@@ -25,6 +25,7 @@ from feat_pose_plugin.pose.landmark_models import (
     is_auto,
     is_landmark_model,
 )
+from feat_pose_plugin.pose.mediapipe_results import mesh_of_results
 from feat_pose_plugin.pose.meshes import (
     MESH_VERTICES_68,
     depth_from_crop,
@@ -71,17 +72,44 @@ class Landmarks:
         depth: ``[B, 68]`` pixels, away from the camera positive, of meshes; None if no row has it.
         models: The landmark models that there are.
         which: ``[B]`` int64, the number in ``models`` of the one that made the row.
+        normalized: Whether the source says that x and depth are shares of the width of the picture
+            and y of its height.
     """
 
     points: Tensor
     models: tuple[LandmarkModel, ...]
     which: Tensor
     depth: Tensor | None = None
+    normalized: bool = False
 
     def to(self, device: torch.device) -> Landmarks:
         """The same on a device."""
         depth = None if self.depth is None else self.depth.to(device)
-        return Landmarks(self.points.to(device), self.models, self.which.to(device), depth)
+        return replace(
+            self, points=self.points.to(device), which=self.which.to(device), depth=depth
+        )
+
+    def in_pixels(self, sizes: Tensor) -> Landmarks:
+        """The same, of shares of the picture.
+
+        Args:
+            sizes: ``[1, 2]`` or ``[B, 2]`` height and width in pixels, 0 where not known.
+
+        Raises:
+            FrameSizeError: No size is known.
+        """
+        if not sizes.any():
+            raise FrameSizeError(
+                "normalised landmarks are shares of the picture, whose size is not known. Pass "
+                "frame_size=(height, width)."
+            )
+        height, width = sizes.to(self.points).where(sizes > 0, torch.nan).T[..., None]
+        return replace(
+            self,
+            points=self.points * torch.stack([width, height], dim=2),
+            depth=None if self.depth is None else self.depth * width,
+            normalized=False,
+        )
 
     def made_by(self, landmark_model: str | LandmarkModel) -> Landmarks:
         """The same landmarks, all said to be of one landmark model.
@@ -109,7 +137,7 @@ class Landmarks:
 
 
 def read_landmarks(
-    source: Tensor | NDArray[np.generic] | pd.DataFrame,
+    source: Tensor | NDArray[np.generic] | pd.DataFrame | object,
     landmark_model: str | LandmarkModel = "auto",
 ) -> Landmarks:
     """Read landmarks of any supported layout.
@@ -119,7 +147,9 @@ def read_landmarks(
             ``[B, 136]`` (68 x, then 68 y), of any real dtype, on any device; or a DataFrame (a
             Fex too) with ``x_0..x_67, y_0..y_67``, with a mesh (``x_0..x_477`` or
             ``mesh_x_0..mesh_x_477``, with or without z), spaces around column names ignored. Depth
-            is in pixels, away from the camera positive, or as py-feat's detectors write it.
+            is in pixels, away from the camera positive, or as py-feat's detectors write it. A
+            single face needs no B. Or results of MediaPipe, see
+            :func:`~feat_pose_plugin.pose.mediapipe_results.mesh_of_results`.
         landmark_model: What made the landmarks, see
             :mod:`feat_pose_plugin.pose.landmark_models`. ``"auto"`` is what follows from the
             source: ``mediapipe`` or ``detectorv2`` for meshes, ``openface`` for its tables, the
@@ -133,6 +163,7 @@ def read_landmarks(
         LandmarkError: The source holds no 68 landmarks, or part of them, or text.
     """
     named = None if is_auto(landmark_model) else find_landmark_model(landmark_model)
+    normalized = False
     if isinstance(source, torch.Tensor):
         points, model = _points_from_tensor(source, named)
     elif isinstance(source, np.ndarray):
@@ -140,13 +171,14 @@ def read_landmarks(
     else:
         import pandas as pd  # slow, and seldom needed before now
 
-        if not isinstance(source, pd.DataFrame):
-            raise LandmarkError(
-                "landmarks must be a torch tensor, a NumPy array or a pandas DataFrame, got "
-                f"{type(source).__module__}.{type(source).__qualname__}."
-            )
-        points, model = _points_from_table(source)
+        if isinstance(source, pd.DataFrame):
+            points, model = _points_from_table(source)
+        else:
+            mesh = torch.from_numpy(mesh_of_results(source))
+            points, model = _points_from_tensor(mesh, named)
+            normalized = True
     read = _of_one_model(points, named or find_landmark_model(model))
+    read = replace(read, normalized=normalized)
     if model not in _MESHES and read.depth is None:
         points, is_block = from_detectorv2_block(read.points)
         read = replace(read, points=points)
@@ -233,7 +265,9 @@ def _points_from_tensor(tensor: Tensor, named: LandmarkModel | None) -> tuple[Te
         tensor = tensor.detach().to(exact).resolve_neg()  # NumPy takes no lazily negated memory
     except RuntimeError as error:  # dtypes that torch can only store
         raise LandmarkError(f"landmarks of {tensor.dtype} cannot be read: {error}.") from error
-    match shape:
+    if len(shape) == 2 and shape[1] in (2, 3):
+        tensor = tensor[None]  # a single face
+    match tuple(tensor.shape):
         case (_, 136):
             return tensor.reshape(-1, 2, LANDMARKS).mT, "2d"
         case (_, 68, 2 | 3 as axes):
@@ -247,8 +281,8 @@ def _points_from_tensor(tensor: Tensor, named: LandmarkModel | None) -> tuple[Te
             return points, "mediapipe"
     raise LandmarkError(
         f"landmarks of shape {list(shape)} are not supported. Pass [B, 68, 2] or [B, 68, 3] "
-        "points, [B, 468, 2|3] or [B, 478, 2|3] mesh vertices, or [B, 136] (68 x, then 68 y); "
-        "a single face needs a leading axis: landmarks[None]."
+        "points, [B, 468, 2|3] or [B, 478, 2|3] mesh vertices, of a single face without B, or "
+        "[B, 136] (68 x, then 68 y)."
     )
 
 

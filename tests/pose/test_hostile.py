@@ -115,7 +115,7 @@ class WithColumns:
     "source", [WithColumns(), pd.DataFrame, pa.table({"x_0": [1.0]}), [[1]], {}]
 )
 def test_what_is_no_table_is_refused_by_its_type(source: object) -> None:
-    with pytest.raises(LandmarkError, match=r"or a pandas DataFrame, got \w+\."):
+    with pytest.raises(LandmarkError, match=r"or a result of MediaPipe, got \w+\."):
         estimate_pose(source)  # type: ignore[call-overload]
 
 

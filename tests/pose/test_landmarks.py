@@ -444,7 +444,7 @@ def test_real_landmarks_are_never_mistaken_for_a_block(shared_data, feat_folder)
 
 @pytest.mark.parametrize(
     "shape",
-    [(68, 2), (136,), (3, 68), (3, 68, 4), (3, 67, 2), (3, 5, 2), (3, 469, 3), (1, 1, 68, 2), ()],
+    [(67, 2), (136,), (3, 68), (3, 68, 4), (3, 67, 2), (3, 5, 2), (3, 469, 3), (1, 1, 68, 2), ()],
 )
 def test_wrong_shape_is_repeated_and_the_right_ones_named(shape):
     for source in (torch.zeros(shape), np.zeros(shape)):
@@ -455,11 +455,6 @@ def test_wrong_shape_is_repeated_and_the_right_ones_named(shape):
         assert "[B, 68, 2]" in message
         assert "[B, 478, 2|3]" in message
         assert "[B, 136]" in message
-
-
-def test_single_face_is_told_to_add_an_axis():
-    with pytest.raises(ValueError, match=r"landmarks\[None\]"):
-        read_landmarks(torch.zeros(68, 2))
 
 
 @pytest.mark.parametrize(
@@ -481,10 +476,7 @@ def test_points_that_are_not_real_numbers(source, named):
 
 @pytest.mark.parametrize("source", [[[0, 0]] * 68, "landmarks.csv", None, 5, {"x_0": [1]}])
 def test_other_types_are_named(source):
-    expected = (
-        rf"tensor, a NumPy array or a pandas DataFrame, got builtins\.{type(source).__name__}"
-    )
-    with pytest.raises(LandmarkError, match=expected):
+    with pytest.raises(LandmarkError, match=rf"got builtins\.{type(source).__name__}"):
         read_landmarks(source)
 
 
@@ -581,7 +573,8 @@ def test_an_array_is_read_whole_or_refused(array):
             read = read_landmarks(source)
         except LandmarkError:
             continue
-        assert read.points.shape == (len(array), 68, 2)
+        faces = 1 if array.ndim == 2 and array.shape[1] < 4 else len(array)
+        assert read.points.shape == (faces, 68, 2)
 
 
 @given(st.sets(st.sampled_from(landmark_columns()), min_size=1, max_size=135))
