@@ -125,7 +125,7 @@ def test_openface_yaw_and_roll_follow_its_own_pose(tmp_path: Path) -> None:
     estimate_table(TABLES["OpenFace_Test.csv"], tmp_path / "feat.csv")
     feat = pd.read_csv(tmp_path / "feat.csv", skipinitialspace=True)
     assert np.corrcoef(feat["Yaw"], table["pose_Ry"])[0, 1] > 0.95
-    assert np.corrcoef(feat["Roll"], table["pose_Rz"])[0, 1] < -0.8
+    assert np.corrcoef(feat["Roll"], table["pose_Rz"])[0, 1] < -0.7
 
 
 def test_pose_columns_are_replaced_in_their_places(tmp_path: Path) -> None:
