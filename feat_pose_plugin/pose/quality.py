@@ -61,7 +61,7 @@ LIMITS: Mapping[LandmarkKind, Limits] = MappingProxyType(
 """Of the training faces, 99 in 100 have wider eyes, and 90 in 100 a smaller residual than the
 generic profiles allow.
 
-Shapes, expressions and jaws are wilder there than on real faces; docs/translation-and-trust.md says
+Shapes, expressions and jaws are wilder there than on real faces; docs/trust-details.md says
 how many of those are flagged.
 """
 

@@ -53,6 +53,8 @@ def sections(folder: Path, share: float, rounds: int) -> list[str]:
     lines = [
         "# Performance",
         "",
+        "After this page you know how long an estimate takes, in memory and from file to file.",
+        "",
         "Measured by `python tests/benchmarks`, on " + machine() + ".",
         "A ratio is that of the medians of times taken in turns in one process; in brackets the",
         "middle half of the ratios from turn to turn.",

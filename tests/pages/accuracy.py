@@ -5,7 +5,7 @@
     python tests/pages/accuracy.py ../shared/data
 
 writes every figure into the generated parts of docs/accuracy.md, docs/accuracy-details.md and
-docs/translation-and-trust.md.
+docs/trust-details.md.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ PAGES = {
         *("aflw2000_by_yaw", "published", "noise", "constants", "turn_errors"),
         *("jaw_habits", "canonical_face"),
     ),
-    DOCS / "translation-and-trust.md": (
+    DOCS / "trust-details.md": (
         *("translation", "moved_heads", "residual_ranks", "limits", "flags"),
     ),
 }

@@ -1,0 +1,49 @@
+"""The table of results in README.md, taken from the first table of docs/accuracy.md.
+
+Run it after tests/pages/accuracy.py: ``python tests/pages/results_page.py``.
+"""
+
+from __future__ import annotations
+
+from documents import PAGES, with_part
+
+PAGE = PAGES["README.md"]
+BEGIN = "<!-- begin: written by tests/pages/results_page.py -->"
+END = "<!-- end: written by tests/pages/results_page.py -->"
+COLUMNS = {
+    "mobilefacenet": "py-feat's mobilefacenet",
+    "pfld": "py-feat's pfld",
+    "dlib": "dlib",
+    "openseeface": "OpenSeeFace",
+    "mediapipe": "MediaPipe's mesh",
+    "the picture": "the picture itself",
+}
+
+
+def errors() -> dict[str, dict[str, str]]:
+    """The mean error of each method, by what it reads."""
+    text = PAGES["accuracy.md"].read_text(encoding="utf-8").partition("### Error on photographs")[2]
+    table = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.partition("\n###")[0].splitlines()
+        if line.startswith("|")
+    ]
+    place = table[0].index("mae")
+    found: dict[str, dict[str, str]] = {}
+    for row in table[2:]:
+        if "not named" not in row[0]:
+            found.setdefault(row[0], {})[row[1]] = row[place]
+    return found
+
+
+def page() -> str:
+    """README.md with the table as it is now."""
+    lines = [f"| method | {' | '.join(COLUMNS.values())} |", "|---" * (1 + len(COLUMNS)) + "|"]
+    for method, by_input in errors().items():
+        name = "`pose_mlp_synth`" if method == "ours" else method
+        lines.append(f"| {name} | {' | '.join(by_input.get(key, '') for key in COLUMNS)} |")
+    return with_part(PAGE, BEGIN, "\n".join(lines), END)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
