@@ -29,6 +29,7 @@ TAG = "feat_pose"
 """The key in ``attrs``."""
 _UNITS = (None, *get_args(TranslationUnit))
 _SAMPLE = 32  # hashes in a seal
+_ENOUGH = 1024  # of the smallest hashes to find a sample among, unless most rows are alike
 _PARQUET_ATTRS = b"PANDAS_ATTRS"  # where pandas >= 2.1 keeps attrs, as JSON
 
 
@@ -60,7 +61,7 @@ def seal_tag(table: pd.DataFrame) -> None:
     """Let the tag of a table hold for the numbers that the table has now, and for no others."""
     tag = table.attrs[TAG]
     hashes = _hashes(table, tag["convention"])
-    tag["seal"] = None if hashes is None else hashes[:_SAMPLE].tolist()
+    tag["seal"] = None if hashes is None else _smallest(hashes).tolist()
 
 
 def read_tag(table: pd.DataFrame) -> PoseTag | None:
@@ -94,7 +95,7 @@ def read_tag(table: pd.DataFrame) -> PoseTag | None:
 
 
 def _hashes(table: pd.DataFrame, convention: str) -> NDArray[np.uint64] | None:
-    """A number for each distinct rotation, ascending; None where the columns are not found."""
+    """A number for each rotation; None where the columns are not found."""
     here = find_convention(convention)
     places = {str(label).strip(): place for place, label in enumerate(table.columns)}
     names = here.rotation_columns
@@ -102,10 +103,10 @@ def _hashes(table: pd.DataFrame, convention: str) -> NDArray[np.uint64] | None:
         names = [here.table_names.get(name, name) for name in names]
     if not places.keys() >= {*names}:
         return None
-    pose = table.iloc[:, [places[name] for name in names]]
+    columns = [table.iloc[:, places[name]] for name in names]  # faster than to select them at once
     try:
         with np.errstate(over="ignore"):
-            values = pose.to_numpy(np.float32, na_value=np.nan)
+            values = np.stack([each.to_numpy(np.float32, na_value=np.nan) for each in columns], 1)
     except (TypeError, ValueError):
         return None  # text; what reads the pose says so
     bits = (values[np.isfinite(values).all(axis=1)] + 0.0).view(np.uint32).astype(np.uint64)
@@ -113,7 +114,14 @@ def _hashes(table: pd.DataFrame, convention: str) -> NDArray[np.uint64] | None:
     for column in bits.T:  # as splitmix64 mixes
         mixed = (mixed ^ column) * np.uint64(0xBF58476D1CE4E5B9)
         mixed ^= mixed >> np.uint64(29)
-    return np.unique(mixed)
+    return mixed
+
+
+def _smallest(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The smallest distinct ones, ascending, without a look at the order of all."""
+    near = hashes if len(hashes) <= _ENOUGH else np.partition(hashes, _ENOUGH)[:_ENOUGH]
+    found = np.unique(near)[:_SAMPLE]
+    return found if len(found) == _SAMPLE or near is hashes else np.unique(hashes)[:_SAMPLE]
 
 
 def check_tag(tag: PoseTag | None, convention: str, name: str) -> None:

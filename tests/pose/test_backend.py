@@ -13,8 +13,6 @@ from fakes import Fake, faces
 
 from feat_pose_plugin import (
     FEAT_FACEPOSE_COLUMNS_6D,
-    PoseBackend,
-    Provenance,
     get_pose_backend,
 )
 from feat_pose_plugin.errors import BackendError, ConventionError, FrameSizeError, WeightsError
@@ -128,20 +126,6 @@ def test_float64_is_rounded_where_it_does_not_matter(size):
     torch.testing.assert_close(given[4:], moved, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize(("is_3d", "kind"), [([False] * 4, "2d"), ([True] * 4, "3d")])
-def test_landmarks_of_one_type_are_one_call(is_3d, kind):
-    fake = Fake()
-    estimated(fake, landmarks(is_3d))
-    assert [call[2].kind for call in fake.asked] == [kind]
-
-
-def test_no_rows_are_an_empty_block():
-    block = estimated(Fake(), landmarks([]))
-    assert block.shape == (0, 6)
-    assert list(block.columns) == FEAT_FACEPOSE_COLUMNS_6D
-    assert (block.dtypes == np.float32).all()
-
-
 @pytest.mark.parametrize(
     "frame_size",
     [
@@ -191,14 +175,6 @@ def test_backend_that_breaks_its_contract_is_named(answer, found):
 def test_convention_that_is_unknown_or_does_not_fit_into_six_columns(convention):
     with pytest.raises(ConventionError, match=f"'{convention}'"):
         estimated(Fake(), landmarks([False]), convention=convention)
-
-
-def test_backend_without_estimate_cannot_be_made():
-    class Nothing(PoseBackend):
-        provenance = Provenance("nothing", "MIT")
-
-    with pytest.raises(TypeError, match="estimate"):
-        Nothing()
 
 
 # Backends of the shared network

@@ -256,20 +256,6 @@ os._exit(0)
     assert run.stdout == "img2pose MIT\n"
 
 
-def test_same_distribution_seen_twice_is_no_duplicate(tmp_path):
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        install(tmp_path / folder, "first", "mine = first:Backend")
-    script = f"""
-sys.path.insert(0, {str(tmp_path / "b")!r})
-from feat_pose_plugin import available_pose_backends
-print(available_pose_backends())
-"""
-    run = run_with(tmp_path / "a", script)
-    assert run.returncode == 0, run.stderr
-    assert "'mine'" in run.stdout
-
-
 def test_broken_distribution_breaks_its_own_name_only(tmp_path):
     install(tmp_path, "broken", "broken = broken:Backend", "import no_such_module")
     script = """
