@@ -24,6 +24,10 @@ _LONGEST_ROW = 64 << 20  # bytes; a quote that is not closed makes one row of th
 _LONGEST_HEADER = 1 << 20  # bytes
 _MISSING = pa.array(sorted(MISSING))
 _MOST_COLUMNS = 1 << 16  # each takes some hundred bytes of memory
+_CODE = r"^\s*[+-]?0[0-9xX]"  # 007 is a name, not the number 7
+
+KINDS = (pa.int64(), pa.float64(), pa.string())
+"""What a column can be in Parquet, narrowest first."""
 
 # Whole rows. As Arrow reads quotes: one opens a cell only where the cell begins, and two inside of
 # it are one.
@@ -123,7 +127,7 @@ def to_text(columns: list[pa.ChunkedArray], form: CsvForm) -> bytes:
 
 
 def to_numbers(
-    text: pa.ChunkedArray, decimal: str, kinds: Sequence[pa.DataType] = (pa.int64(), pa.float64())
+    text: pa.ChunkedArray, decimal: str, kinds: Sequence[pa.DataType] = KINDS[:2]
 ) -> pa.ChunkedArray:
     """The bytes of text as numbers, missing ones null; as text if a cell says something else.
 
@@ -140,6 +144,13 @@ def to_numbers(
         trimmed = pc.utf8_trim_whitespace(text)
         numbers = _cast(pc.if_else(pc.is_in(trimmed, _MISSING), None, trimmed), kinds)
     return text if numbers is None else numbers
+
+
+def find_kind(text: pa.ChunkedArray, decimal: str) -> pa.DataType:
+    """What the bytes of text are in Parquet."""
+    if pc.any(pc.match_substring_regex(text.cast(pa.string()), _CODE)).as_py():
+        return pa.string()
+    return to_numbers(text, decimal).type
 
 
 def _cast(text: pa.ChunkedArray, kinds: Sequence[pa.DataType]) -> pa.ChunkedArray | None:

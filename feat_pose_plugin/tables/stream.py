@@ -15,14 +15,20 @@ from typing import TypeVar
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
 from feat_pose_plugin.errors import FeatPoseError, TableError
 from feat_pose_plugin.files import identity, place_part, write_part, write_whole, writing
 from feat_pose_plugin.pose.tag import parquet_attrs, parquet_metadata
-from feat_pose_plugin.tables.csv_file import CsvForm, open_csv, to_numbers, to_text
+from feat_pose_plugin.tables.csv_file import (
+    KINDS,
+    CsvForm,
+    find_kind,
+    open_csv,
+    to_numbers,
+    to_text,
+)
 
 FORMATS = {".csv": "CSV", ".parquet": "Parquet"}
 
@@ -30,11 +36,9 @@ Function = Callable[[pd.DataFrame], pd.DataFrame]
 Reads = Callable[[list[str]], Iterable[str]]
 Progress = Callable[[int, float], None]
 
+_TEXT = (pa.null(), pa.string(), pa.large_string())
 _BATCH_ROWS = 1 << 15
 _BATCH_BYTES = 64 << 20  # fewer rows where rows are long
-
-_CODE = r"^\s*[+-]?0[0-9xX]"  # 007 is a name, not the number 7
-_KINDS = (pa.int64(), pa.float64(), pa.string())  # what a column of a CSV can be, narrowest first
 
 _T = TypeVar("_T")
 _Step = tuple[_T, int, float]  # rows on their way, how many, and of how many bytes of the source
@@ -54,9 +58,8 @@ def stream_table(
 
     Columns of the answer that the table has are replaced in their places. The others are added:
     where the first column was that is left out, or else at the end. Rows and all other columns stay
-    as they are, in Parquet with their types, in CSV with the text of each cell, the delimiter and
-    the decimal mark; a missing value of the answer is null, or an empty cell. From CSV to Parquet,
-    columns that hold nothing but numbers become numbers.
+    as they are, in Parquet with their types, in CSV with their text; a missing value of the answer
+    is null, or an empty cell. From CSV to Parquet, columns of nothing but numbers become numbers.
 
     Args:
         source: CSV or Parquet, by suffix.
@@ -97,8 +100,7 @@ def stream_part(
     """As :func:`stream_table`, but the result is left beside the target.
 
     Returns:
-        The file that :func:`~feat_pose_plugin.files.place_part` puts into the target's place, and
-        the number of rows.
+        What ``place_part`` puts into its place; the number of rows.
     """
     written = 0
 
@@ -114,13 +116,14 @@ def stream_part(
     form = _form_of(source)
     answers = _Answers(source, function, form)
     with writing(target), write_part(target) as part:
-        if form is None:
-            tables = _read_parquet(source)
+        if form and not _is_csv(target):
+            tables = _read_numbers(source, form)
         else:
-            tables = _read_csv(source) if _is_csv(target) else _read_numbers(source, form)
+            tables = _read_csv(source) if form else _read_parquet(source)
         changed = _changed(tables, source, reads, answers, keep_read)
         if _is_csv(target):
-            _write_csv(reported(_as_text(changed, form or CsvForm())), part)
+            with part.open("wb") as file:
+                file.writelines(reported(_as_text(changed, form or CsvForm())))
         else:
             _write_parquet(reported(changed), part)
         if identity(source) != read:
@@ -147,16 +150,16 @@ def read_table(path: Path, reads: Reads = list) -> pd.DataFrame:
         TableError: The file does not exist, cannot be read, or has another suffix.
     """
     form = _form_of(path)
-    batches = list(_read(path, form, reads))
+    steps = _read_csv(path, reads) if form else _read_parquet(path, reads)
+    batches = [table for table, _, _ in steps]
     with _reading(path):
         return _to_frame(pa.concat_tables(batches), form)
 
 
 def read_batches(path: Path) -> Iterator[pd.DataFrame]:
     """As :func:`read_table`, all columns, some thousand rows at a time and at least once."""
-    form = _form_of(path)
-    rows = 0
-    for columns in _read(path, form, list):
+    form, rows = _form_of(path), 0
+    for columns, _, _ in _read_csv(path) if form else _read_parquet(path):
         with _reading(path):
             frame = _to_frame(columns, form, rows)
         rows += len(frame)
@@ -176,7 +179,7 @@ def write_table(table: pa.Table, path: Path) -> None:
     with writing(path), write_whole(path) as part:
         if _is_csv(path):
             steps = _as_text(iter([(table, len(table), 0.0)]), CsvForm())
-            _write_csv((text for text, _, _ in steps), part)
+            part.write_bytes(b"".join(text for text, _, _ in steps))
         else:
             _write_parquet(iter([table]), part)
 
@@ -199,10 +202,7 @@ class _Answers:
             block = self._function(frame)
         arrays = [pa.Array.from_pandas(block[name]) for name in block]  # NaN becomes null
         if self._schema is None:
-            kinds = [
-                pa.string() if pa.types.is_null(array.type) or _is_text(array.type) else array.type
-                for array in arrays
-            ]
+            kinds = [pa.string() if each.type in _TEXT else each.type for each in arrays]
             attrs = parquet_metadata({**frame.attrs, **block.attrs})
             self._schema = pa.schema(list(zip(block, kinds, strict=True)), attrs)
         arrays = [a.cast(kind) for a, kind in zip(arrays, self._schema.types, strict=True)]
@@ -212,7 +212,9 @@ class _Answers:
 def _to_frame(columns: pa.Table, form: CsvForm | None, first_row: int = 0) -> pd.DataFrame:
     """As pandas has it: text is numbers where it can be, rows are numbered as in the file."""
     decimal = form.decimal if form else "."
-    numeric = [to_numbers(c, decimal) if form or _is_text(c.type) else c for c in columns.columns]
+    numeric = [
+        to_numbers(c, decimal) if form or c.type in _TEXT[1:] else c for c in columns.columns
+    ]
     frame: pd.DataFrame = pa.Table.from_arrays(numeric, columns.column_names).to_pandas()
     frame.index = pd.RangeIndex(first_row, first_row + len(frame))
     frame.attrs = parquet_attrs(columns.schema.metadata)
@@ -274,11 +276,6 @@ def _form_of(source: Path) -> CsvForm | None:
         return file.form
 
 
-def _read(source: Path, form: CsvForm | None, reads: Reads) -> Iterator[pa.Table]:
-    steps = _read_parquet(source, reads) if form is None else _read_csv(source, reads)
-    return (table for table, _, _ in steps)
-
-
 def _read_csv(source: Path, reads: Reads = list) -> _Batches:
     """The columns that are read, as the bytes they are."""
     with _reading(source), open_csv(source) as file:
@@ -295,8 +292,8 @@ def _read_numbers(source: Path, form: CsvForm) -> _Batches:
     kinds: list[pa.DataType] = []
     for table, _, _ in _read_csv(source):
         with _reading(source):
-            found = [_kind_of(column, form.decimal) for column in table.columns]
-        kinds = [max(two, key=_KINDS.index) for two in zip(kinds or found, found, strict=True)]
+            found = [find_kind(column, form.decimal) for column in table.columns]
+        kinds = [max(two, key=KINDS.index) for two in zip(kinds or found, found, strict=True)]
     for table, rows, size in _read_csv(source):
         values = [
             column.cast(kind) if kind == pa.string() else to_numbers(column, form.decimal, (kind,))
@@ -308,12 +305,8 @@ def _read_numbers(source: Path, form: CsvForm) -> _Batches:
 
 def _read_parquet(source: Path, reads: Reads = list) -> _Batches:
     # Not pre-buffered: a row group may be larger than the memory.
-    with (
-        _reading(source),
-        pq.ParquetFile(
-            source, pre_buffer=False, buffer_size=1 << 16, page_checksum_verification=True
-        ) as file,
-    ):
+    options = {"pre_buffer": False, "buffer_size": 1 << 16, "page_checksum_verification": True}
+    with _reading(source), pq.ParquetFile(source, **options) as file:
         size, rows = source.stat().st_size, file.metadata.num_rows
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
         row_bytes = sum(group.total_byte_size for group in groups) // max(rows, 1)
@@ -343,11 +336,6 @@ def _as_text(tables: _Batches, form: CsvForm) -> Iterator[_Step[bytes]]:
             header = [pa.chunked_array([[name]]) for name in table.column_names]
             yield to_text(header, form), 0, 0.0
         yield to_text(table.combine_chunks().columns, form) if rows else b"", rows, size
-
-
-def _write_csv(texts: Iterator[bytes], part: Path) -> None:
-    with part.open("wb") as file:
-        file.writelines(texts)
 
 
 def _write_parquet(tables: Iterator[pa.Table], part: Path) -> None:
@@ -407,14 +395,3 @@ def _reading(source: Path) -> Iterator[None]:
 
 def _is_csv(path: Path) -> bool:
     return path.suffix.lower() == ".csv"
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return kind in (pa.string(), pa.large_string())
-
-
-def _kind_of(text: pa.ChunkedArray, decimal: str) -> pa.DataType:
-    """What a column of a CSV is in Parquet."""
-    if pc.any(pc.match_substring_regex(text.cast(pa.string()), _CODE)).as_py():
-        return pa.string()
-    return to_numbers(text, decimal).type
