@@ -67,15 +67,13 @@ class Detector(Detectorv1):
         asked = {model: name.lower() for model, name in asked.items()}
         with_hog = asked["au_model"] != "none" or asked["emotion_model"] == "svm"
         with_img2pose = asked["face_model"].startswith("img2pose")
+        conditions = [WITH_IMG2POSE if with_img2pose else WITHOUT_IMG2POSE]
         translated, messages = translate(
             "Detector",
             said,
             (*_POSITIONS[:7], "gaze_model", "pose_model", "pose_options"),
             choices={name: model["options"] for name, model in supported.items()},
-            conditions=(
-                *([WITH_HOG] if with_hog else []),
-                WITH_IMG2POSE if with_img2pose else WITHOUT_IMG2POSE,
-            ),
+            conditions=[*conditions, WITH_HOG] if with_hog else conditions,
         )
         for message in (*gives_way, *messages):
             warnings.warn(message, FutureWarning, stacklevel=2)
@@ -90,10 +88,7 @@ class Detector(Detectorv1):
 
         Args:
             *args: A path, or a list of paths. All else is passed by name.
-            **arguments: As for :meth:`detect`.
-
-        Raises:
-            DetectorError: As :meth:`detect`.
+            **arguments: As for :meth:`detect`, which says what is raised.
         """
         return self._detect(args, {"data_type": "image", **arguments})
 
@@ -102,10 +97,7 @@ class Detector(Detectorv1):
 
         Args:
             *args: A path. All else is passed by name.
-            **arguments: As for :meth:`detect`.
-
-        Raises:
-            DetectorError: As :meth:`detect`.
+            **arguments: As for :meth:`detect`, which says what is raised.
         """
         return self._detect(args, {"data_type": "video", **arguments})
 

@@ -24,6 +24,7 @@ from feat_pose_plugin.pose.conventions import (
 from feat_pose_plugin.pose.frame_sizes import (
     FRAME_SIZE_COLUMNS,
     frame_sizes_of,
+    in_pixels,
     read_frame_size,
 )
 from feat_pose_plugin.pose.landmark_models import (
@@ -228,7 +229,7 @@ class PoseEstimator:
         table = landmarks if isinstance(landmarks, pd.DataFrame) else None
         sizes = self._frame_sizes(frame_size, table, len(read.points))
         if self.normalized or read.normalized:
-            read = read.in_pixels(sizes)
+            read = in_pixels(read, sizes)
         if not isinstance(landmarks, Landmarks):
             require_plausible(read.points)
         pose = read.points.new_empty(len(read.points), 6, dtype=torch.float32)

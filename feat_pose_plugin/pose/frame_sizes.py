@@ -1,7 +1,8 @@
-"""Frame sizes: the columns of a table that say them, and what a caller may pass."""
+"""Frame sizes: the columns of a table that say them, what a caller may pass, and shares of them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,8 @@ from feat_pose_plugin.pose.columns import may_hold_numbers, numbers_in
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+    from feat_pose_plugin.pose.landmarks import Landmarks
 
 FRAME_SIZE_COLUMNS = ["FrameHeight", "FrameWidth"]
 _LARGEST_FRAME = 1 << 24  # pixels a side; float32 counts no further
@@ -73,3 +76,24 @@ def read_frame_size(frame_size: object, rows: int) -> Tensor:
         "frame_size must be (height, width) in pixels, two positive integers, or an array "
         f"[{rows}, 2] of them with NaN where not known, got {frame_size!r}."
     )
+
+
+def in_pixels(landmarks: Landmarks, sizes: Tensor) -> Landmarks:
+    """Landmarks that are shares of the picture, in pixels.
+
+    Args:
+        landmarks: x and depth as shares of the width, y of the height.
+        sizes: ``[1, 2]`` or ``[B, 2]`` height and width in pixels, 0 where not known.
+
+    Raises:
+        FrameSizeError: No size is known.
+    """
+    if not sizes.any():
+        raise FrameSizeError(
+            "normalised landmarks are shares of the picture, whose size is not known. Pass "
+            "frame_size=(height, width)."
+        )
+    height, width = sizes.to(landmarks.points).where(sizes > 0, torch.nan).T[..., None]
+    points = landmarks.points * torch.stack([width, height], dim=2)
+    depth = None if landmarks.depth is None else landmarks.depth * width
+    return replace(landmarks, points=points, depth=depth, normalized=False)

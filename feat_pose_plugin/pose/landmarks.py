@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from feat_pose_plugin.errors import FrameSizeError, LandmarkError
+from feat_pose_plugin.errors import LandmarkError
 from feat_pose_plugin.pose.arguments import is_plain
 from feat_pose_plugin.pose.columns import may_hold_numbers, name_row, numbers_in
 from feat_pose_plugin.pose.landmark_models import (
@@ -84,32 +84,9 @@ class Landmarks:
 
     def to(self, device: torch.device) -> Landmarks:
         """The same on a device."""
+        points, which = self.points.to(device), self.which.to(device)
         depth = None if self.depth is None else self.depth.to(device)
-        return replace(
-            self, points=self.points.to(device), which=self.which.to(device), depth=depth
-        )
-
-    def in_pixels(self, sizes: Tensor) -> Landmarks:
-        """The same, of shares of the picture.
-
-        Args:
-            sizes: ``[1, 2]`` or ``[B, 2]`` height and width in pixels, 0 where not known.
-
-        Raises:
-            FrameSizeError: No size is known.
-        """
-        if not sizes.any():
-            raise FrameSizeError(
-                "normalised landmarks are shares of the picture, whose size is not known. Pass "
-                "frame_size=(height, width)."
-            )
-        height, width = sizes.to(self.points).where(sizes > 0, torch.nan).T[..., None]
-        return replace(
-            self,
-            points=self.points * torch.stack([width, height], dim=2),
-            depth=None if self.depth is None else self.depth * width,
-            normalized=False,
-        )
+        return replace(self, points=points, which=which, depth=depth)
 
     def made_by(self, landmark_model: str | LandmarkModel) -> Landmarks:
         """The same landmarks, all said to be of one landmark model.
