@@ -59,7 +59,7 @@ def row(parameter) -> str:
         said = f"{parameter.help} Required."
     else:
         said = f"{parameter.help} Default: `{default}`." if told else parameter.help
-    typed = typed.strip().replace("|", "\\|")
+    typed = typed.strip().replace("|", " or ")
     return f"| `{typed}` | {said} |"
 
 
