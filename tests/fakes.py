@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from feat_pose_plugin import PoseBackend, Provenance
@@ -55,3 +56,9 @@ class Fake(PoseBackend):
         if callable(self.answer):
             return self.answer(landmarks)
         return self.answer.expand(len(landmarks), 6)
+
+
+def told(rotation: Rotation) -> Fake:
+    """Says the rotations that it is told, along the line of sight; knows no translation."""
+    rotvec = torch.from_numpy(rotation.as_rotvec().reshape(-1, 3)).float()
+    return Fake(torch.cat([rotvec, torch.full_like(rotvec, torch.nan)], dim=1))

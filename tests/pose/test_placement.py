@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fakes import Fake
+from fakes import told
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -25,12 +25,6 @@ HEIGHT, WIDTH = SIZE = (1080, 1920)
 FOCAL, MIDDLE = 3000.0, (960.0, 540.0)
 ROTATION, TRANSLATION = ["Pitch", "Roll", "Yaw"], ["X", "Y", "Z"]
 TYPES: list[LandmarkKind] = ["2d", "3d"]
-
-
-def told(rotation: Rotation) -> Fake:
-    """Says the rotations that it is told, along the line of sight; knows no translation."""
-    rotvec = torch.from_numpy(rotation.as_rotvec().reshape(-1, 3)).float()
-    return Fake(torch.cat([rotvec, torch.full_like(rotvec, torch.nan)], dim=1))
 
 
 def seen(

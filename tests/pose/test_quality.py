@@ -9,8 +9,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+from fakes import told
 from scipy.spatial.transform import Rotation
-from test_placement import Known, line_of_sight_of, seen
+from test_placement import line_of_sight_of, seen
 
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, estimate_pose, get_pose_backend
 from feat_pose_plugin.pose.estimate import PoseEstimator
@@ -28,7 +29,7 @@ PLACE = np.array([0.3, -0.2, 12.0])
 
 def judged(points: torch.Tensor, turn: Rotation, **options) -> pd.DataFrame:
     """The quality columns with the rotation known."""
-    known = Known(line_of_sight_of(turn, points))
+    known = told(line_of_sight_of(turn, points))
     options = {"landmark_model": "3d", "frame_size": SIZE, **options}
     return estimate_pose(points, pose_model=known, quality=True, **options)[QUALITY]
 
