@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 RotationFrame = Literal["line_of_sight", "camera"]
 Translation = Literal["learned", "geometric"]
 
-_ROWS_AT_ONCE = 2048  # on a CPU: what one step leaves the next finds in the cache
+_ROWS_AT_ONCE = 2048
 _FAR = 64  # distances of the outer eye corners; float32 rounds by 4e-6 of them there
 
 
@@ -233,14 +233,13 @@ class PoseEstimator:
         if not isinstance(landmarks, Landmarks):
             require_plausible(read.points)
         pose = read.points.new_empty(len(read.points), 6, dtype=torch.float32)
-        judged = pose[:, :0]
-        if self.quality:
-            judged = pose.new_empty(len(pose), len(REASONS) + 1)
+        judged = pose.new_empty(len(pose), len(REASONS) + 1 if self.quality else 0)
         for rows, points, model, size in _parts(read, sizes, self.backend.reads):
             seen = self._ask_backend(points, model, size)
             pose[rows] = self._place(seen, points[..., :2], model, size)
             if self.quality:
-                judged[rows] = judge(points[..., :2], seen[:, :3], model, size)
+                judge_some = partial(judge, model=model, frame_size=size)
+                judged[rows] = _in_steps(judge_some, points[..., :2], seen[:, :3])
         block = self._in_columns(pose)
         if table is not None:
             block.index = table.index
@@ -293,7 +292,8 @@ class PoseEstimator:
         solved = torch.full_like(position, torch.nan)
         if self.rotation_frame == "camera" or camera.isfinite().all():
             rotation = line_of_sight(points.mean(dim=1), camera) @ rotvec_to_matrix(seen)
-            solved = load_rigid_face(model.kind, points.device).locate(points, rotation, camera)
+            face = load_rigid_face(model.kind, points.device)
+            solved = _in_steps(partial(face.locate, camera=camera), points, rotation)
             if self.rotation_frame == "camera":
                 seen = matrix_to_rotvec(rotation)
         if self.translation == "geometric":
@@ -321,32 +321,33 @@ class PoseEstimator:
 def _parts(
     landmarks: Landmarks, sizes: Tensor, reads: Collection[LandmarkKind]
 ) -> Iterator[tuple[Tensor | slice, Tensor, LandmarkModel, FrameSize | None]]:
-    """The rows of each landmark model and frame size, and their points, in bounded numbers.
+    """The rows of each landmark model and frame size, and their points; all without a copy.
 
     Points have depth where the model is one of meshes, and meshes are read.
     """
     if "mesh" not in reads and landmarks.depth is not None:
         landmarks = landmarks.without_depth()
-    which, points, depth = landmarks.which, landmarks.points, landmarks.depth
-    groups: Iterable[tuple[list[int], Tensor | None]]
+    which, depth = landmarks.which, landmarks.depth
+    groups: Iterable[tuple[list[int], Tensor | slice]]
     if len(landmarks.models) == len(sizes) == 1:
-        groups = [([0, *sizes[0].tolist()], None)]
+        groups = [([0, *sizes[0].tolist()], slice(None))]
     else:
         keys = torch.cat([which[:, None], sizes.to(which.device).expand(len(which), 2)], dim=1)
         distinct, group = torch.unique(keys, dim=0, return_inverse=True)
         counts = group.bincount(minlength=len(distinct)).tolist()
         groups = zip(distinct.tolist(), group.argsort(stable=True).split(counts), strict=True)
-    step = _ROWS_AT_ONCE if points.device.type == "cpu" else max(len(points), 1)
     for (number, height, width), rows in groups:
-        model = landmarks.models[number]
-        size = (height, width) if height and width else None
-        for start in range(0, len(points if rows is None else rows), step):
-            end = start + step
-            some = slice(start, end) if rows is None else rows[start:end]
-            part = points[some]
-            if model.kind == "mesh" and depth is not None:
-                part = torch.cat([part, depth[some][..., None]], dim=2)
-            yield some, part, model, size
+        model, points = landmarks.models[number], landmarks.points[rows]
+        if model.kind == "mesh" and depth is not None:
+            points = torch.cat([points, depth[rows][..., None]], dim=2)
+        yield rows, points, model, (height, width) if height and width else None
+
+
+def _in_steps(function: Callable[..., Tensor], *of_rows: Tensor) -> Tensor:
+    """What a function says of rows, on a CPU in steps that leave all they need in its cache."""
+    step = _ROWS_AT_ONCE if of_rows[0].device.type == "cpu" else max(len(of_rows[0]), 1)
+    split = (torch.split(each, step) for each in of_rows)
+    return torch.cat([function(*some) for some in zip(*split, strict=True)])
 
 
 def _to_device(landmarks: Landmarks, device: str | torch.device) -> Landmarks:
