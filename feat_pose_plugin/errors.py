@@ -99,15 +99,15 @@ class TableError(FeatPoseError, OSError):
 
 
 class MotionError(FeatPoseError, ValueError):
-    """A table does not say who moved when, or an option of its movement cannot be."""
+    """A table does not say who moved when, or an option is not possible."""
 
 
 class ExportError(FeatPoseError, RuntimeError):
-    """A network cannot be made a graph, or the graph does not answer as the network does."""
+    """A network cannot be written as ONNX, or the ONNX file gives other answers."""
 
 
 class WorkerError(FeatPoseError, RuntimeError):
-    """Processes or a cluster cannot be had, or died at their work."""
+    """Processes or a cluster are not available, or died while they worked."""
 
 
 class PoseWarning(UserWarning):

@@ -16,7 +16,7 @@ from feat_pose_plugin.cli.options import MACHINE, Convention, Force, LandmarkMod
 def models() -> None:
     """List the pose models and their weights.
 
-    Where the weights lie, their hash and licence, or why they cannot be had here. Nothing is
+    Where the weights lie, their hash and licence, or why they are not available here. Nothing is
     downloaded.
     """
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported

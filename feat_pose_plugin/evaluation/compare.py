@@ -107,7 +107,7 @@ def compare_pose(
     if len(both) < _FEWEST:
         raise EvaluationError(
             f"only {len(both)} frames have a pose in both tables. Are they about the same video? "
-            "Frames are matched by the column 'frame' and by."
+            "Rows are matched by the column 'frame' and by those in by=."
         )
     both = both.reset_index(drop=True)
     turn_a, turn_b = (_turns(both, table) for table in "ab")

@@ -230,7 +230,7 @@ def _numbers(path: Path, table: pd.DataFrame, columns: tuple[str, ...]) -> Tenso
         return torch.tensor(table[list(columns)].to_numpy(np.float64, na_value=np.nan))
     except (TypeError, ValueError) as error:
         raise EvaluationError(
-            f"{path}: columns {', '.join(columns)} hold something that is no number: {error}. "
+            f"{path}: columns {', '.join(columns)} hold something that is not a number: {error}. "
             "Correct it, or leave the cell empty where the pose is not known."
         ) from error
 

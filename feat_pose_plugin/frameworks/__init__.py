@@ -1,1 +1,1 @@
-"""Detectors and scripts of other packages, given our pose."""
+"""Our pose in the detectors and scripts of other packages."""

@@ -52,7 +52,7 @@ class Detector(Detectorv1):
     Raises:
         DetectorError: An argument or a value is unknown, or nothing took its place.
         BackendError: The pose backend cannot be made.
-        WeightsError: Its weights cannot be had or are not sound, or py-feat's models cannot.
+        WeightsError: Its weights are not available or are damaged, or py-feat's models cannot.
     """
 
     def __init__(self, *args: Any, **arguments: Any) -> None:

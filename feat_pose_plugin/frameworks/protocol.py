@@ -77,7 +77,7 @@ class WithPoseModel:
         DetectorError: Options would have no effect, or this detector has not the pose asked for.
         UnknownBackendError: ``pose_model`` is unknown.
         BackendError: The backend cannot be made, or does not take the options.
-        WeightsError: Its weights cannot be had or are not sound.
+        WeightsError: Its weights are not available or are damaged.
     """
 
     landmark_model: str = "auto"

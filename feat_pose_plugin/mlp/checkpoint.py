@@ -120,8 +120,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     largest = _largest_number(model, mean, std)
     if not largest <= _LARGEST_NUMBER:
         raise WeightsError(
-            f"{path}: with these weights numbers of a network can grow to {largest:.3g}, and so a "
-            "pose to infinity or NaN. They are no trained network, or damaged; get them again."
+            f"{path}: with these weights a number of the network can grow to {largest:.3g}, and "
+            "the pose to infinity or NaN. They are damaged or no trained network; get them again."
         )
     sha256 = hashlib.sha256(data).hexdigest()
     return Checkpoint(

@@ -105,5 +105,5 @@ def _download(revision: str, cache: Path) -> Path:
         ) from error
     if process.returncode != 0:
         lines = process.stderr.strip().splitlines() or ["no reason given"]
-        raise WeightsNotFoundError(f"{asked} cannot be had: {lines[-1]}")
+        raise WeightsNotFoundError(f"{asked} is not available: {lines[-1]}")
     return Path(process.stdout)

@@ -64,7 +64,7 @@ def export_onnx(
 
     Raises:
         UnknownBackendError: ``pose_model`` is unknown.
-        WeightsError: Its weights cannot be had or are not sound.
+        WeightsError: Its weights are not available or are damaged.
         ConventionError: ``convention`` is unknown.
         LandmarkError: ``landmark_model`` is unknown.
         OptionError: ``pose_model`` is not of the shared core, or has no weights for these
@@ -129,7 +129,7 @@ def _to_onnx(graph: _Graph, metadata: dict[str, str]) -> bytes:
         import onnxscript
     except ImportError as error:
         raise ExportError(
-            f"to export needs ONNX: {error}. Install it: pip install 'feat-pose-plugin[onnx]'."
+            f"the export needs ONNX: {error}. Install it: pip install 'feat-pose-plugin[onnx]'."
         ) from error
     graph.eval()
     landmarks = _some_faces(graph.network.model.features // LANDMARKS)

@@ -144,7 +144,7 @@ def find_official(cache_dir: str | Path | None = None) -> Path:
     found = _from_files(named, tried) or _from_hub(cache_dir, tried)
     if found is None:
         raise WeightsNotFoundError(
-            "py-feat's official pose weights are not to be had. Tried:\n"
+            "py-feat's official pose weights were not found. Tried:\n"
             + "".join(f"  - {line}\n" for line in tried)
             + "Ways out:\n"
             f"  1. set {PATH_VARIABLE} to a copy of {OFFICIAL_NAME}.safetensors that has "

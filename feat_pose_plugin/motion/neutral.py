@@ -74,7 +74,7 @@ def relative_pose(
             marked = marked & _marks(neutral, len(table))[series.rows]
     if not marked.any():
         raise MotionError(
-            "no row that neutral names has a pose. Mark rows with a pose, or pass "
+            "none of the rows that neutral selects has a pose. Mark rows with a pose, or pass "
             f"neutral={MEDIAN!r}."
         )
     turn, place, found = _medians(source, marked, of, persons)

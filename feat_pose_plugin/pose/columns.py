@@ -75,11 +75,12 @@ def to_doubles(column: pd.Series[Any]) -> NDArray[np.float64]:
         if None in numbers:
             row = numbers.index(None)
             raise ValueError(
-                f"holds what is no number: {repr(column.iloc[row])[:60]} in {name_row(column, row)}"
+                f"holds something that is not a number: {repr(column.iloc[row])[:60]} in "
+                f"{name_row(column, row)}"
             ) from None
         return np.array(numbers, np.float64)
     except ArithmeticError as error:
-        raise ValueError(f"holds what is no number: {error}") from error
+        raise ValueError(f"holds something that is not a number: {error}") from error
 
 
 def name_row(column: pd.Series[Any], row: int) -> str:

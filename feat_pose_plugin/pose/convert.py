@@ -301,7 +301,7 @@ def pose_numbers(table: pd.DataFrame, labels: list[Hashable]) -> Tensor:
     """``[n, k]`` float64 values of columns, NaN where they have none.
 
     Raises:
-        ConventionError: A column holds something that is no number.
+        ConventionError: A column holds something that is not a number.
     """
     columns = []
     for label in labels:

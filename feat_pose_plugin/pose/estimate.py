@@ -114,7 +114,7 @@ def estimate_pose(
         LandmarkError: ``landmarks`` hold no 68 points, or part of them, or text; or most rows hold
             coordinates in 0..1, x and y swapped, or y upwards.
         UnknownBackendError: ``pose_model`` is unknown.
-        WeightsError: Its weights cannot be had or are not sound.
+        WeightsError: Its weights are not available or are damaged.
         ConventionError: ``convention`` is unknown.
         FrameSizeError: ``frame_size`` holds something else than positive pixels, or is missing
             where ``rotation_frame="camera"`` or normalised landmarks need it.
@@ -358,8 +358,8 @@ def _to_device(landmarks: Landmarks, device: str | torch.device) -> Landmarks:
         return landmarks.to(where)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:  # torch raises them all
         raise OptionError(
-            f"device {device!r} cannot be had: {str(error).splitlines()[0]} Leave it out for the "
-            "CPU."
+            f"device {device!r} is not available: {str(error).splitlines()[0]} Leave it out "
+            "for the CPU."
         ) from error
 
 

@@ -44,7 +44,7 @@ class _Views(NamedTuple):
 
 
 def require_plausible(points: Tensor) -> None:
-    """Refuse, or warn of, landmarks that are read and are almost surely something else.
+    """Refuse landmarks that are almost surely something else, or warn of them.
 
     Args:
         points: ``[B, 68, 2]`` what was read as pixels, x right, y down.

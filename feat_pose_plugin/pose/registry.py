@@ -96,7 +96,7 @@ def get_pose_backend(name: str, /, **options: object) -> PoseBackend:
         DuplicateBackendError: Two installed distributions claim it.
         BackendError: Its import string cannot be imported, making it fails, with these options or
             at all, or it is no :class:`~feat_pose_plugin.pose.backend.PoseBackend`.
-        WeightsError: Its weights cannot be had or are not sound.
+        WeightsError: Its weights are not available or are damaged.
     """
     from feat_pose_plugin.pose.arguments import match_name, unknown_name
     from feat_pose_plugin.pose.backend import PoseBackend

@@ -74,12 +74,12 @@ def plot_time_lines(
 ) -> Figure:
     """Pitch, yaw and roll over time, and X, Y, Z where a table has them.
 
-    Time is the column ``frame``, or the number of the row where there is none. A line joins the
-    rows of one person (:func:`~feat_pose_plugin.tables.frames.persons`). If two of them are in the
-    same frame, nothing says which belongs to which, and all are dots. Where no one has a pose, or
-    frames are missing, lines are broken and the span is shaded; of several persons, a gap of one is
-    shaded in the colour of the line. Rows with ``PoseFlags`` are faded and marked by a cross. They
-    do not lengthen an axis: the cross of one that lies outside is at the edge.
+    Time is the column ``frame``, or the number of the row if there is none. A line joins the rows of
+    one person (:func:`~feat_pose_plugin.tables.frames.persons`). If a person has two rows in one
+    frame, the rows are drawn as dots. Where no one has a pose, or frames are missing, lines are
+    broken and the time is shaded; with several persons, each gap has the colour of its line. Rows
+    with ``PoseFlags`` are faded and have a cross. If such a row lies outside the axes, its cross is
+    at the edge.
 
     Args:
         tables: A table, or tables by title; a row per person and frame.
@@ -196,7 +196,7 @@ def plot_orientation(
 
 
 def plot_distributions(table: pd.DataFrame, *, convention: str | None = None) -> Figure:
-    """How often each angle is what: histograms of pitch, yaw and roll.
+    """Histograms of pitch, yaw and roll.
 
     Args:
         table: Any number of rows.

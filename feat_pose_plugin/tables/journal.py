@@ -74,7 +74,7 @@ class Journal:
                 self._entries[entry.output].append(entry)
         except (OSError, ValueError, TypeError) as error:
             raise TableError(
-                f"{self._path} is no journal of feat-pose: {str(error)[:120]}. Move it away; "
+                f"{self._path} is not a journal of feat-pose: {str(error)[:120]}. Move it away; "
                 "--force then replaces the tables that it should list."
             ) from error
 

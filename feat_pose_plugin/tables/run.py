@@ -217,7 +217,7 @@ class PoseRun:
         executor: Executor | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Do what is to be done.
+        """Estimate the tables that are not finished.
 
         Each table appears whole or not at all. An error ends the run; tables that were finished
         before are kept.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def keep_rows(reasons: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, int]]:
-    """Keep the rows that no reason speaks against.
+    """Keep the rows to which no reason applies.
 
     Args:
         reasons: ``[n]`` bool for each reason to leave rows out, at least one reason.

@@ -104,12 +104,12 @@ def online(local_hub: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     ("fault", "says"),
     [
         ("changed", r"safetensors came with hash .*, but the hub names "),
-        ("truncated", "cannot be had: .*without sending complete"),
-        pytest.param("silent", "cannot be had: .*timed out", marks=pytest.mark.slow),
+        ("truncated", "is not available: .*without sending complete"),
+        pytest.param("silent", "is not available: .*timed out", marks=pytest.mark.slow),
         pytest.param("hangs", "did not arrive within 3 seconds", marks=pytest.mark.slow),
         ("trickles", "did not arrive within 3 seconds"),
         ("html", "cannot be read as safetensors"),
-        ("nothing", "cannot be had: .*404"),
+        ("nothing", "is not available: .*404"),
         ("half", "has no pose_mlp_v2.json"),
         ("too large", "expected at most"),
     ],
@@ -189,7 +189,7 @@ def test_a_given_revision_is_kept_apart(weights: Path, tmp_path: Path, local_hub
 @pytest.mark.usefixtures("online", "weights")
 def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(WeightsError, match=r"cannot be had: .*file"):
+    with pytest.raises(WeightsError, match=r"is not available: .*file"):
         fetch_official(cache_dir=tmp_path / "file")
 
 
@@ -209,7 +209,7 @@ def test_a_hub_that_does_not_answer_does_not_hold_up_a_table(
             HF_ENDPOINT=endpoint, HF_HUB_ETAG_TIMEOUT="1",
         )  # fmt: skip
         assert time.monotonic() - begun < 25
-        failed(result, "official pose weights are not to be had", "pose_mlp_synth")
+        failed(result, "official pose weights were not found", "pose_mlp_synth")
     assert not (tmp_path / "pose.csv").exists()
 
 

@@ -120,7 +120,7 @@ def test_what_is_no_table_is_refused_by_its_type(source: object) -> None:
 
 
 def test_a_device_without_values_is_refused() -> None:
-    with pytest.raises(OptionError, match="device 'meta' cannot be had: it holds no values"):
+    with pytest.raises(OptionError, match="device 'meta' is not available: it holds no values"):
         estimate_pose(FACE[None], device="meta")
 
 
@@ -264,9 +264,9 @@ ROW = "0.1,0.2,0.3,1,2,3"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"{POSE}\nabc,0.2,0.3,1,2,3\n", "column 'Pitch' holds what is no number"),
-        (f"{POSE}\nTrue,0.2,0.3,1,2,3\n", "column 'Pitch' holds what is no number"),
-        (f"{POSE}\n\0,0.2,0.3,1,2,3\n", "column 'Pitch' holds what is no number"),
+        (f"{POSE}\nabc,0.2,0.3,1,2,3\n", "column 'Pitch' holds something that is not a number"),
+        (f"{POSE}\nTrue,0.2,0.3,1,2,3\n", "column 'Pitch' holds something that is not a number"),
+        (f"{POSE}\n\0,0.2,0.3,1,2,3\n", "column 'Pitch' holds something that is not a number"),
         (f"{POSE},Pitch\n{ROW},0.4\n", "2 columns 'Pitch', not one"),
         (f"frame,{POSE},frame\n1,{ROW},2\n", "2 columns 'frame', not one"),
         (f"{POSE},Identity,Identity\n{ROW},a,b\n", "2 columns 'Identity', not one"),
@@ -331,7 +331,7 @@ def test_a_table_that_does_not_say_where_heads_are_is_refused(
 def test_a_pose_beyond_all_floats_is_refused() -> None:
     pose = pd.DataFrame([[0.1] * 6], columns=FEAT_FACEPOSE_COLUMNS_6D, dtype=object)
     pose.loc[0, "Yaw"] = 10**400
-    with pytest.raises(ConventionError, match="column 'Yaw' holds what is no number"):
+    with pytest.raises(ConventionError, match="column 'Yaw' holds something that is not a number"):
         convert_pose(pose, "feat", "img2pose")
 
 
@@ -499,7 +499,7 @@ print(any("feat-pose" in path for path in opened), any("victim" in path for path
 def test_a_journal_of_a_terabyte_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / JOURNAL).open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(TableError, match=f"{JOURNAL} is no journal .* larger than"):
+    with pytest.raises(TableError, match=f"{JOURNAL} is not a journal .* larger than"):
         Journal(tmp_path)
 
 

@@ -209,7 +209,7 @@ def test_what_others_wrote_is_replaced_by_force_only(change: str, tables: Path, 
 def test_a_journal_that_is_none_is_refused(tables: Path, out: Path) -> None:
     for text in ("\n", "[]\n", "{}\n", '{"a": 3}\n{}'):
         (out / JOURNAL).write_text(text)
-        refused(estimate(tables, "-o", out), f"{out / JOURNAL} is no journal")
+        refused(estimate(tables, "-o", out), f"{out / JOURNAL} is not a journal")
         assert [path.name for path in out.iterdir()] == [JOURNAL]
 
 
