@@ -74,8 +74,8 @@ def plot_time_lines(
 ) -> Figure:
     """Pitch, yaw and roll over time, and X, Y, Z where a table has them.
 
-    Time is the column ``frame``, or the number of the row if there is none. A line joins the rows of
-    one person (:func:`~feat_pose_plugin.tables.frames.persons`). If a person has two rows in one
+    Time is the column ``frame``, or the number of the row if there is none. A line joins the rows
+    of one person (:func:`~feat_pose_plugin.tables.frames.persons`). If a person has two rows in one
     frame, the rows are drawn as dots. Where no one has a pose, or frames are missing, lines are
     broken and the time is shaded; with several persons, each gap has the colour of its line. Rows
     with ``PoseFlags`` are faded and have a cross. If such a row lies outside the axes, its cross is

@@ -87,8 +87,8 @@ class Distillation:
             )
         if not (0 <= self.dropout < 1 and 0 < self.validation_share < 1 and self.jitter_sd >= 0):
             raise TrainingError(
-                f"{self} is not possible: dropout must be from 0 to below 1, validation_share between "
-                "0 and 1, jitter_sd at least 0."
+                f"{self} is not possible: dropout must be from 0 to below 1, validation_share "
+                "between 0 and 1, jitter_sd at least 0."
             )
 
 

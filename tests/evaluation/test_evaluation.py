@@ -621,7 +621,7 @@ def test_an_npz_that_cannot_be_measured_against(
         ({"Yaw": None}, {}, EvaluationError, "no column 'Yaw'"),
         ({"Pitch": None, "Roll": None, "Yaw": None}, {}, EvaluationError, "no column"),
         ({"x_0": None}, {}, LandmarkError, "'x_0'"),
-        ({"Roll": ["a", "b", "c"]}, {}, EvaluationError, "no number"),
+        ({"Roll": ["a", "b", "c"]}, {}, EvaluationError, "not a number"),
         ({}, {"convention": "openface"}, ConventionError, "'openface'"),
         ({}, {"groups": "film"}, EvaluationError, "no column 'film'"),
     ],

@@ -201,7 +201,7 @@ def test_a_second_byte_order_mark_is_no_number(row: int, tmp_path: Path) -> None
     lines = [",".join(ANGLES).encode(), b"0.1,0.2,0.3", b"0.1,0.2,0.3"]
     lines[row + 1] = b"\xef\xbb\xbf" + lines[row + 1]
     (tmp_path / "in.csv").write_bytes(b"\xef\xbb\xbf" + b"\n".join(lines))
-    with pytest.raises(FeatPoseError, match=r"no number: .*ufeff0"):
+    with pytest.raises(FeatPoseError, match=r"not a number: .*ufeff0"):
         convert_table(tmp_path / "in.csv", tmp_path / "out.csv", "feat", "img2pose")
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
@@ -314,7 +314,7 @@ def test_times_and_truth_values_are_read_as_no_number(column: pd.Series) -> None
     ("columns", "row", "message"),
     [
         ("FrameHeight,FrameWidth,FrameWidth", "480,640,640", "2 columns 'FrameWidth', not one"),
-        (",".join(BOX_COLUMNS), "1,2,a,4", "'FaceRectWidth' of the face boxes holds what is no nu"),
+        (",".join(BOX_COLUMNS), "1,2,a,4", "'FaceRectWidth' of the face boxes holds something"),
         ("FaceRectX," + ",".join(BOX_COLUMNS), "1,1,2,3,4", "2 columns 'FaceRectX', not one"),
         ("x_0", "1", "only part of the landmarks"),
     ],
