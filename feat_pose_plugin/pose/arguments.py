@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from numbers import Real
 from typing import TypeGuard
@@ -18,12 +18,13 @@ def is_name(value: object, names: tuple[str, ...]) -> bool:
     return isinstance(value, str) and value in names
 
 
-def match_name(value: object, names: Iterable[str]) -> str | None:
+def match_name(value: object, names: Collection[str]) -> str | None:
     """The one of these names that is meant, whatever its case; None if none is."""
     if not isinstance(value, str):
         return None
-    by_lower_case = {name.lower(): name for name in names}
-    return value if value in by_lower_case.values() else by_lower_case.get(value.lower())
+    if value in names:
+        return value
+    return {name.lower(): name for name in names}.get(value.lower())
 
 
 def unknown_name(what: str, value: object, names: Iterable[str]) -> str:

@@ -96,6 +96,8 @@ def read_tag(table: pd.DataFrame) -> PoseTag | None:
 
 def _hashes(table: pd.DataFrame, convention: str) -> NDArray[np.uint64] | None:
     """A number for each rotation; None where the columns are not found."""
+    import pandas as pd
+
     here = find_convention(convention)
     places = {str(label).strip(): place for place, label in enumerate(table.columns)}
     names = here.rotation_columns
@@ -103,7 +105,9 @@ def _hashes(table: pd.DataFrame, convention: str) -> NDArray[np.uint64] | None:
         names = [here.table_names.get(name, name) for name in names]
     if not places.keys() >= {*names}:
         return None
-    columns = [table.iloc[:, places[name]] for name in names]  # faster than to select them at once
+    # One by one, which is faster than at once, and without attrs, which selecting would copy.
+    plain = pd.DataFrame(table)
+    columns = [plain.iloc[:, places[name]] for name in names]
     try:
         with np.errstate(over="ignore"):
             values = np.stack([each.to_numpy(np.float32, na_value=np.nan) for each in columns], 1)
