@@ -63,10 +63,11 @@ class MLPBackend(PoseBackend):
 
 @cache
 def synthetic_backend() -> MLPBackend:
-    """``pose_mlp_synth``: this package's own weights, a pair for 2D and for 3D landmarks."""
+    """``pose_mlp_synth``: this package's own weights, for 2D landmarks, 3D landmarks and meshes."""
     paths: dict[LandmarkKind, Path] = {
         "2d": BUNDLED / "pose_mlp_synth_2d.safetensors",
         "3d": BUNDLED / "pose_mlp_synth_3d.safetensors",
+        "mesh": BUNDLED / "pose_mlp_synth_mesh.safetensors",
     }
     return MLPBackend("pose_mlp_synth", "MIT", paths)
 

@@ -40,7 +40,7 @@ ICT_TO_IMG2POSE_DEG: Mapping[LandmarkKind, tuple[float, float, float]] = Mapping
 
 One for each kind of landmarks, because where a kind puts its points moves the zero as well.
 """
-IMG2POSE_TO_300W_LP_PITCH = -1.7
+IMG2POSE_TO_300W_LP_PITCH = 1.0
 """From img2pose's axes to those of 300W-LP and AFLW2000-3D."""
 
 INTER_OCULAR_UNITS = 0.8600

@@ -233,7 +233,7 @@ class PoseEstimator:
         if not isinstance(landmarks, Landmarks):
             require_plausible(read.points)
         pose = read.points.new_empty(len(read.points), 6, dtype=torch.float32)
-        judged = pose.new_empty(len(pose), len(REASONS) + 1 if self.quality else 0)
+        judged = pose.new_empty(len(pose), len(REASONS) + 2 if self.quality else 0)
         for rows, points, model, size in _parts(read, sizes, self.backend.reads):
             seen = self._ask_backend(points, model, size)
             pose[rows] = self._place(seen, points[..., :2], model, size)
@@ -292,7 +292,7 @@ class PoseEstimator:
         solved = torch.full_like(position, torch.nan)
         if self.rotation_frame == "camera" or camera.isfinite().all():
             rotation = line_of_sight(points.mean(dim=1), camera) @ rotvec_to_matrix(seen)
-            face = load_rigid_face(model.kind, points.device)
+            face = load_rigid_face(model, points.device)
             solved = _in_steps(partial(face.locate, camera=camera), points, rotation)
             if self.rotation_frame == "camera":
                 seen = matrix_to_rotvec(rotation)

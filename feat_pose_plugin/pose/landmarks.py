@@ -33,6 +33,7 @@ from feat_pose_plugin.pose.meshes import (
     from_mesh,
     has_depth,
 )
+from feat_pose_plugin.pose.openseeface import in_usual_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,6 +157,8 @@ def read_landmarks(
             normalized = True
     read = _of_one_model(points, named or find_landmark_model(model))
     read = replace(read, normalized=normalized)
+    if named is not None and named.name == "openseeface":
+        return replace(read, points=in_usual_order(read.points))
     if model not in _MESHES and read.depth is None:
         points, is_block = from_detectorv2_block(read.points)
         read = replace(read, points=points)
@@ -249,6 +252,8 @@ def _points_from_tensor(tensor: Tensor, named: LandmarkModel | None) -> tuple[Te
             return tensor.reshape(-1, 2, LANDMARKS).mT, "2d"
         case (_, 68, 2 | 3 as axes):
             return tensor, "3d" if axes == 3 else "2d"
+        case (_, 66, 2 | 3) if named is not None and named.name == "openseeface":
+            return in_usual_order(tensor), "2d"
         case (_, 468 | 478, 2 | 3 as axes):
             points = from_mesh(tensor[:, list(MESH_VERTICES_68)])
             if axes == 3 and named is not None and named.name == "detectorv2":

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from feat_pose_plugin.errors import LandmarkError, PoseWarning
+from feat_pose_plugin.pose.landmark_models import find_landmark_model
 from feat_pose_plugin.pose.reference_face import load_reference_face
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ def _inner_face() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         ``[102, 8]``, which gives of x, y in turns a view ``[3, 2]`` and the mean ``[2]``; and
         ``[3, 3]``.
     """
-    face = load_reference_face("3d", torch.device("cpu"))[_INNER].double().numpy()
+    face = load_reference_face(find_landmark_model("3d"), torch.device("cpu"))
+    face = face[_INNER].double().numpy()
     face = face - face.mean(axis=0)
     fit = np.linalg.pinv(face)  # its rows sum to 0: where the points lie does not matter
     means = np.full((1, len(face)), 1 / len(face))

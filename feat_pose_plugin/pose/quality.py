@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+ERROR_COLUMN = "PoseError"
 RESIDUAL_COLUMN = "PoseResidual"
 FLAGS_COLUMN = "PoseFlags"
-QUALITY_COLUMNS = [RESIDUAL_COLUMN, FLAGS_COLUMN]
+QUALITY_COLUMNS = [ERROR_COLUMN, RESIDUAL_COLUMN, FLAGS_COLUMN]
 SEPARATOR = ";"
 REASONS = ("residual", "yaw", "eyes", "out_of_frame")
 """Why a row may be doubted.
@@ -40,6 +41,11 @@ further to the side than the training faces. ``eyes``: the eye corners lie close
 those of the training faces. ``out_of_frame``: a landmark lies outside the frame; where the frame
 size is known.
 """
+
+
+_MOUTH = 48  # the first of its points, which are the last
+_RESIDUALS = (0.01, 0.5)  # beyond what was measured, the error is that of the edge
+_NOD_UNIT_DEG, _LARGEST_NOD = 30.0, 2.0
 
 
 class Limits(NamedTuple):
@@ -72,17 +78,19 @@ class Fit(NamedTuple):
     Attributes:
         residual: ``[B]`` root mean square distance of the landmarks from the face, in distances
             of its outer eye corners in space.
+        still: ``[B]`` the same without the mouth, which moves when no landmark is wrong.
         eyes: ``[B]`` distance of the outer eye corners in the picture, in the same unit.
     """
 
     residual: Tensor
+    still: Tensor
     eyes: Tensor
 
 
 def judge(
     points: Tensor, rotvec: Tensor, model: LandmarkModel, frame_size: FrameSize | None
 ) -> Tensor:
-    """The residual of each row, and which reasons to doubt it apply.
+    """The expected error and the residual of each row, and which reasons to doubt it apply.
 
     Args:
         points: ``[B, 68, 2]`` pixels, all of one landmark model and frame size.
@@ -91,11 +99,12 @@ def judge(
         frame_size: Height and width in pixels, None where not known.
 
     Returns:
-        ``[B, 1 + reasons]`` float32: the residual, NaN without a pose, then 1 for each reason of
-        :data:`REASONS` that applies, else 0.
+        ``[B, 2 + reasons]`` float32: expected error in degrees, NaN where the model has none, and
+        residual, both NaN without a pose; then 1 for each reason of :data:`REASONS` that applies,
+        else 0.
     """
     limits, rotation = LIMITS[model.kind], rotvec_to_matrix(rotvec)
-    fit = fit_reference_face(points, rotation, load_reference_face(model.kind, points.device))
+    fit = fit_reference_face(points, rotation, load_reference_face(model, points.device))
     # Where the camera is, seen from the head: its direction in the axes of the head.
     turn = torch.atan2(rotation[:, 2, 0].abs(), rotation[:, 2, 2])
     height, width = frame_size or (math.inf, math.inf)
@@ -103,6 +112,7 @@ def judge(
     outside = (least < 0) | (right > width) | (bottom > height)
     return torch.stack(
         [
+            expected_error(fit.still, rotation, model),
             fit.residual,
             fit.residual > model.residual_limit,
             turn.rad2deg() > limits.yaw_deg,
@@ -117,24 +127,56 @@ def quality_columns(judged: Tensor) -> pd.DataFrame:
     """What :func:`judge` said as columns.
 
     Returns:
-        ``PoseResidual``, float32, NaN without a pose; and ``PoseFlags``, text, missing without a
-        pose: empty, or the reasons that apply, joined by ``;``.
+        ``PoseError`` in degrees and ``PoseResidual``, float32, NaN without a pose; and
+        ``PoseFlags``, text, missing without a pose: empty, or the reasons that apply, joined by
+        ``;``.
     """
     import pandas as pd
 
     values = judged.cpu().numpy()
-    residual, flagged = values[:, 0], values[:, 1:] > 0
+    (error, residual), flagged = values[:, :2].T, values[:, 2:] > 0
     text = np.full(len(values), "", dtype=object)
     for name, applies in zip(REASONS, flagged.T, strict=True):
         text[applies] += np.where(text[applies] == "", name, SEPARATOR + name)
     text[np.isnan(residual)] = None
-    return pd.DataFrame({RESIDUAL_COLUMN: residual, FLAGS_COLUMN: pd.array(text, dtype="string")})
+    columns = {ERROR_COLUMN: error, RESIDUAL_COLUMN: residual}
+    return pd.DataFrame({**columns, FLAGS_COLUMN: pd.array(text, dtype="string")})
 
 
 def is_flagged(flags: pd.Series[Any]) -> NDArray[np.bool_]:
     """``[B]``, which rows of the column ``PoseFlags`` name a reason to doubt."""
     flagged: NDArray[np.bool_] = (flags.notna() & (flags != "")).to_numpy(bool, na_value=False)
     return flagged
+
+
+def expected_error(residual: Tensor, rotation: Tensor, model: LandmarkModel) -> Tensor:
+    """The geodesic error that such a row has on average.
+
+    ``exp(a + b r + c s + d s r + e t**2)`` with the logarithm ``r`` of the residual, the sine ``s``
+    of the turn to the side without its sign, and the nod ``t`` in units of 30 degrees, both as the
+    camera is seen from the head. The five numbers are the profile's.
+
+    Args:
+        residual: ``[B]`` of the landmarks without the mouth, see :class:`Fit`.
+        rotation: ``[B, 3, 3]`` along the line of sight.
+        model: What made the landmarks.
+
+    Returns:
+        ``[B]`` degrees; NaN where the profile has no numbers or there is no pose.
+    """
+    return torch.exp(
+        error_predictors(residual, rotation) @ residual.new_tensor(model.error or [math.nan] * 5)
+    )
+
+
+def error_predictors(residual: Tensor, rotation: Tensor) -> Tensor:
+    """``[B, 5]`` what the logarithm of the expected error is linear in; see above."""
+    camera = rotation[:, 2]  # its direction, in the axes of the head
+    turn = torch.atan2(camera[:, 0].abs(), camera[:, 2]).clamp(max=math.pi / 2).sin()
+    nod = torch.asin(camera[:, 1].clamp(-1, 1)).rad2deg() / _NOD_UNIT_DEG
+    nod = nod.clamp(-_LARGEST_NOD, _LARGEST_NOD)
+    fit = residual.clamp(*_RESIDUALS).log()
+    return torch.stack([torch.ones_like(fit), fit, turn, turn * fit, nod**2], dim=1)
 
 
 def fit_reference_face(points: Tensor, rotation: Tensor, face: Tensor) -> Fit:
@@ -163,8 +205,10 @@ def fit_reference_face(points: Tensor, rotation: Tensor, face: Tensor) -> Fit:
     away = seen - size * flat - _share(seen, deep) * deep
     right, left = OUTER_EYE_CORNERS
     unit = size[:, 0, 0].abs() * torch.linalg.vector_norm(face[right] - face[left])
+    square = away.square().sum(dim=1)
     return Fit(
-        residual=away.square().sum(dim=1).mean(dim=1).sqrt() / unit,
+        residual=square.mean(dim=1).sqrt() / unit,
+        still=square[:, :_MOUTH].mean(dim=1).sqrt() / unit,
         eyes=outer_eye_distance(points).float() / unit,
     )
 

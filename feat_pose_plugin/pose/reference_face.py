@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -21,9 +22,10 @@ from torch import Tensor
 from feat_pose_plugin.errors import WeightsError
 from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.pose.camera import RigidFace
-from feat_pose_plugin.pose.landmark_models import LandmarkKind
+from feat_pose_plugin.pose.landmark_models import LandmarkKind, LandmarkModel
 from feat_pose_plugin.pose.landmarks import LANDMARKS
 from feat_pose_plugin.pose.reading import parse_json, read_bytes
+from feat_pose_plugin.pose.rotations import rotvec_to_matrix
 
 STEADY_LANDMARKS: Mapping[LandmarkKind, slice] = MappingProxyType(
     {"2d": slice(17, LANDMARKS), "3d": slice(LANDMARKS), "mesh": slice(LANDMARKS)}
@@ -36,8 +38,12 @@ _DECIMALS = 4  # a hundredth of a millimetre; what machines differ in is less
 
 
 @cache
-def load_reference_face(landmark_kind: LandmarkKind, device: torch.device) -> Tensor:
-    """The bundled reference face of a landmark type, read once for each device.
+def load_reference_face(model: LandmarkModel, device: torch.device) -> Tensor:
+    """The bundled reference face, turned so that its zero is that of all landmark models.
+
+    Args:
+        model: What made the landmarks; its kind decides which face, its pitch zero how it stands.
+        device: Where it is put. Each face is read once for each device.
 
     Returns:
         ``[68, 3]`` float32.
@@ -45,19 +51,19 @@ def load_reference_face(landmark_kind: LandmarkKind, device: torch.device) -> Te
     Raises:
         WeightsError: See :func:`read_reference_face`.
     """
-    name = "2d" if landmark_kind == "2d" else "3d"  # a mesh is points of the same head
-    return read_reference_face(_FOLDER / f"{name}.json").to(device)
+    face = read_reference_face(_FOLDER / f"{model.kind}.json")
+    zero = rotvec_to_matrix(torch.tensor([math.radians(model.pitch_zero_deg), 0.0, 0.0]))
+    return (face @ zero.T).to(device)
 
 
 @cache
-def load_rigid_face(landmark_kind: LandmarkKind, device: torch.device) -> RigidFace:
-    """The bundled reference face as what is found in space by its steady landmarks.
+def load_rigid_face(model: LandmarkModel, device: torch.device) -> RigidFace:
+    """The same face as what is found in space by its steady landmarks.
 
     Raises:
         WeightsError: See :func:`read_reference_face`.
     """
-    face = load_reference_face(landmark_kind, device)
-    return RigidFace(face, STEADY_LANDMARKS[landmark_kind])
+    return RigidFace(load_reference_face(model, device), STEADY_LANDMARKS[model.kind])
 
 
 def read_reference_face(path: Path) -> Tensor:

@@ -14,6 +14,7 @@ from feat_pose_plugin.pose.camera import find_camera, line_of_sight
 from feat_pose_plugin.pose.columns import find_column, to_doubles
 from feat_pose_plugin.pose.conventions import INTER_OCULAR_UNITS, to_rotvec_pose
 from feat_pose_plugin.pose.frame_sizes import frame_sizes_of
+from feat_pose_plugin.pose.landmark_models import find_landmark_model
 from feat_pose_plugin.pose.landmarks import read_landmarks
 from feat_pose_plugin.pose.reference_face import load_reference_face, load_rigid_face
 from feat_pose_plugin.pose.rotations import rotvec_to_matrix
@@ -67,15 +68,15 @@ def find_heads(table: pd.DataFrame, size: tuple[int, int], convention: str | Non
         return rotation if turned else line_of_sight(seen_at, camera) @ rotation
 
     device = torch.device("cpu")
-    face = load_reference_face("2d", device).expand(len(plain), -1, -1)
+    face = load_reference_face(find_landmark_model("2d"), device).expand(len(plain), -1, -1)
     if "x_0" in plain or "mesh_x_0" in plain:
         landmarks = read_landmarks(plain)
         rotation = to_camera(landmarks.points.mean(dim=1))
         translation = torch.empty_like(values[:, 3:])
         face = face.clone()
         for model, rows in landmarks.rows_by_model():
-            face[rows] = load_reference_face(model.kind, device)
-            rigid = load_rigid_face(model.kind, device)
+            face[rows] = load_reference_face(model, device)
+            rigid = load_rigid_face(model, device)
             translation[rows] = rigid.locate(landmarks.points[rows], rotation[rows], camera)
     elif (box := _boxes(plain)) is not None:
         rotation = to_camera(box[:, :2] + box[:, 2:] / 2)

@@ -62,14 +62,13 @@ class Synthesis:
     group_depth_sd_cm: float = 0.1  # along the head's z axis
     jaw_slide_sd: float = 0.07  # of the gap between two jaw points, along the jaw, smooth
     jaw_lower: tuple[float, float] = (0.0, 0.0)  # inter-ocular distances, in full at the chin
-    # Share of a yaw and of a pitch by which inner points, or all points of a mesh, stay behind in
-    # the picture: landmark models were trained on faces that mostly look at the camera.
-    turn_lag: tuple[float, float] = (0.0, 0.0)
+    # Share of a pitch by which inner points, or all points of a mesh, stay behind in the picture:
+    # landmark models were trained on faces that mostly look at the camera.
     nod_lag: tuple[float, float] = (0.0, 0.0)
-    # By how much they stay behind a yaw of 50 degrees over and above that, and how far the brow of
-    # the far side is then drawn to the near side (inter-ocular distances); both grow with the
-    # cube of the sine, up to 55 degrees.
-    far_lag_deg: tuple[float, float] = (0.0, 0.0)
+    # By how much they stay behind a yaw of 50 degrees, and how far the brow of the far side is then
+    # drawn to the near side (inter-ocular distances); both grow with the square of the sine, up to
+    # 55 degrees.
+    lag_deg: tuple[float, float] = (0.0, 0.0)
     far_brow_lag: tuple[float, float] = (0.0, 0.0)
     point_noise: tuple[float, float] = (0.0, 0.006)  # inter-ocular distances, per sample
 
@@ -107,9 +106,8 @@ RECIPES: Mapping[LandmarkKind, Synthesis] = {
         jaw_slide_sd=0.11,
         point_noise=(0.0, 0.011),
         jaw_lower=(-0.03, 0.14),
-        turn_lag=(0.0, 0.1),
         nod_lag=(0.0, 0.1),
-        far_lag_deg=(5.5, 11.5),
+        lag_deg=(8.0, 14.0),
         far_brow_lag=(0.01, 0.05),
     ),
     "3d": Synthesis(),

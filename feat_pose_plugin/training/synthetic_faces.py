@@ -87,11 +87,9 @@ def synthesize(
     # The camera looks at the middle of the landmarks.
     centre = points.mean(dim=1, keepdim=True)
     points, band = points - centre, band - centre
-    lag = person.uniform(0, 1)  # who stays behind a nod stays behind a turn
     lagging = rotation @ _stay_behind(
-        _between(recipe.nod_lag, lag) * _pitch(rotation),
-        _between(recipe.turn_lag, lag) * _turn(rotation)
-        + person.uniform(*recipe.far_lag_deg).deg2rad() * _lag_growth(rotation),
+        person.uniform(*recipe.nod_lag) * _pitch(rotation),
+        person.uniform(*recipe.lag_deg).deg2rad() * _lag_growth(rotation),
     )
     unit = outer_eye_distance(face.mean[None])
     first = 0 if recipe.has_depth else JAW
@@ -184,12 +182,6 @@ def _from_ears_to_chin(amount: Tensor) -> Tensor:
     return torch.cat([side, side[:, :CHIN].flip(1)], dim=1)
 
 
-def _between(ends: tuple[float, float], share: Tensor) -> Tensor:
-    """``[B]`` numbers that share of the way from one end to the other."""
-    low, high = ends
-    return low + (high - low) * share
-
-
 def _pitch(rotation: Tensor) -> Tensor:
     """``[B]`` angle between the direction of the face and the horizontal, + down, radians."""
     return torch.asin(-rotation[:, 1, 2].clamp(-1, 1))
@@ -227,7 +219,7 @@ def _lag_growth(rotation: Tensor) -> Tensor:
     # The face looks along the head's -z axis; + is to the right of the picture.
     sine = -rotation[:, 0, 2]
     size = sine.abs().clamp(max=math.sin(math.radians(55))) / math.sin(math.radians(50))
-    return sine.sign() * size**3
+    return sine.sign() * size**2
 
 
 def _contour(points: Tensor, band: Tensor, members: Tensor, start: Tensor) -> Tensor:
