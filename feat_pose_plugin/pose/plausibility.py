@@ -127,8 +127,8 @@ def _inner_face() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         ``[102, 8]``, which gives of x, y in turns a view ``[3, 2]`` and the mean ``[2]``; and
         ``[3, 3]``.
     """
-    face = load_reference_face(find_landmark_model("3d"), torch.device("cpu"))
-    face = face[_INNER].double().numpy()
+    points = load_reference_face(find_landmark_model("3d"), torch.device("cpu"))
+    face = points[_INNER].double().numpy()
     face = face - face.mean(axis=0)
     fit = np.linalg.pinv(face)  # its rows sum to 0: where the points lie does not matter
     means = np.full((1, len(face)), 1 / len(face))

@@ -78,7 +78,7 @@ def moved_heads(backend: PoseBackend) -> pd.DataFrame:
     """What becomes of the answer when a head is moved over a wide frame and does not turn."""
     height, width = WIDE_FRAME
     camera = find_camera((height, width))
-    face = load_reference_face("3d", torch.device("cpu"))
+    face = load_reference_face(find_landmark_model("3d"), torch.device("cpu"))
     rows = []
     for name, degrees in MOVED_HEADS_DEG.items():
         rotation = rotvec_to_matrix(torch.tensor([degrees]).deg2rad())
@@ -238,7 +238,7 @@ def training_percentiles(
     """Where the limits of the flags lie among training faces."""
     model = find_landmark_model(network)
     rotation = rotvec_to_matrix(backend.estimate(points, landmark_model=model)[:, :3])
-    fit = fit_reference_face(points, rotation, load_reference_face(network, points.device))
+    fit = fit_reference_face(points, rotation, load_reference_face(model, points.device))
     limits = LIMITS[network]
     return {
         "limit of the residual": model.residual_limit,

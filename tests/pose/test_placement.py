@@ -35,7 +35,11 @@ def seen(
     middle: tuple[float, float] = MIDDLE,
 ) -> Tensor:
     """``[n, 68, 2]`` float32 pixels of the reference face, projected in float64."""
-    face = load_reference_face(landmark_model, torch.device("cpu")).double().numpy()
+    face = (
+        load_reference_face(find_landmark_model(landmark_model), torch.device("cpu"))
+        .double()
+        .numpy()
+    )
     matrices = rotation.as_matrix().reshape(-1, 3, 3)
     points = face @ matrices.transpose(0, 2, 1) + np.atleast_2d(translation)[:, None]
     pixels = points[..., :2] / points[..., 2:] * focal + middle
@@ -212,7 +216,7 @@ def test_landmarks_moved_and_scaled_move_the_head_and_do_not_turn_it(scale, shif
     before, after = (estimate_pose(each, **options) for each in (points, moved))
     np.testing.assert_allclose(after[ROTATION], before[ROTATION], rtol=0, atol=1e-4)
     # As large again is half as far; a shift in pixels is one of the middle of the landmarks.
-    face = load_reference_face("3d", torch.device("cpu")).mean(dim=0).numpy()
+    face = load_reference_face(find_landmark_model("3d"), torch.device("cpu")).mean(dim=0).numpy()
     head = estimate_pose(moved, rotation_frame="camera", convention="img2pose", **options)
     centre = rotations_of(head).apply(face) + after[TRANSLATION].to_numpy(np.float64)
     assert centre[0, 2] == pytest.approx((before["Z"][0] + face[2]) / scale, rel=0.05)

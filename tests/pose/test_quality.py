@@ -22,7 +22,7 @@ from feat_pose_plugin.tables.pose_tables import estimate_table
 from feat_pose_plugin.testing import project_face
 from feat_pose_plugin.training.recipes import RECIPES
 
-QUALITY = ["PoseResidual", "PoseFlags"]
+QUALITY = ["PoseError", "PoseResidual", "PoseFlags"]
 SIZE = (1080, 1920)
 PLACE = np.array([0.3, -0.2, 12.0])
 
@@ -65,6 +65,7 @@ def test_a_row_without_a_pose_has_neither_residual_nor_flags():
     quality = estimate_pose(table, quality=True)[QUALITY]
     assert quality["PoseResidual"].isna().tolist() == [False, True, True, True, False]
     assert quality["PoseFlags"].isna().tolist() == [False, True, True, True, False]
+    assert quality["PoseError"].isna().tolist() == [False, True, True, True, False]
     assert quality.index.tolist() == list("abcde")
 
 
@@ -83,7 +84,7 @@ def test_tables_keep_them(suffix: str, tmp_path: Path):
         assert after["PoseResidual"].null_count == 1
     else:
         lines = target.read_text(encoding="utf-8").splitlines()
-        assert lines[0].endswith(",PoseResidual,PoseFlags")
+        assert lines[0].endswith(",PoseError,PoseResidual,PoseFlags")
         assert [line.rpartition(",")[2] for line in lines[1:]] == ["", "", "residual"]
 
 

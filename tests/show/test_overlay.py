@@ -25,6 +25,7 @@ from feat_pose_plugin.errors import (
     PoseWarning,
     TableError,
 )
+from feat_pose_plugin.pose.landmark_models import find_landmark_model
 from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.pose.reference_face import load_reference_face
 from feat_pose_plugin.pose.tag import PoseTag, write_tag
@@ -43,7 +44,7 @@ def a_face(
 ) -> pd.DataFrame:
     """A row of pose (degrees in, feat out, in the axes of the camera) and of its landmarks."""
     rotation = convert_pose(torch.tensor([pitch, roll, yaw]).float(), "degrees", "matrix")
-    face = load_reference_face("2d", torch.device("cpu"))
+    face = load_reference_face(find_landmark_model("2d"), torch.device("cpu"))
     points = face @ rotation.T + torch.tensor([x, y, z])
     pixels = (HEIGHT + WIDTH) * points[:, :2] / points[:, 2:] + torch.tensor([WIDTH, HEIGHT]) / 2
     values = np.concatenate([np.deg2rad([pitch, roll, yaw]), pixels.T.flatten().numpy()])
