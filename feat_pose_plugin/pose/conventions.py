@@ -18,7 +18,6 @@ from torch import Tensor
 
 from feat_pose_plugin.errors import ConventionError
 from feat_pose_plugin.pose.arguments import match_name, unknown_name
-from feat_pose_plugin.pose.landmark_models import LandmarkKind
 from feat_pose_plugin.pose.rotations import (
     euler_xyz_to_matrix,
     matrix_to_euler_xyz,
@@ -30,18 +29,11 @@ from feat_pose_plugin.pose.rotations import (
 
 FEAT_FACEPOSE_COLUMNS_6D = ["Pitch", "Roll", "Yaw", "X", "Y", "Z"]
 
-# Constant turns between zeros of the head, R_there = R_here C, in degrees about the head's own x
-# (to the subject's left; + lowers the face), y (down) and z (to the back), measured by
-# `feat-pose calibrate`; docs/accuracy.md says how, and how well they are known.
-ICT_TO_IMG2POSE_DEG: Mapping[LandmarkKind, tuple[float, float, float]] = MappingProxyType(
-    {"2d": (-3.1, 0.0, 0.8), "3d": (0.0, 0.0, 0.0)}
-)
-"""Rotation vectors from ICT-FaceKit's axes, in which faces are synthesized, to img2pose's.
-
-One for each kind of landmarks, because where a kind puts its points moves the zero as well.
-"""
 IMG2POSE_TO_300W_LP_PITCH = 1.0
-"""From img2pose's axes to those of 300W-LP and AFLW2000-3D."""
+"""From img2pose's zero of the head to that of 300W-LP and AFLW2000-3D, in degrees about the head's
+own x, + lowers the face. Plus or minus 0.2 over AFLW2000-3D's faces, 0.4 with the uncertainty of
+the zero of py-feat's official network; docs/accuracy-details.md says how it is measured.
+"""
 
 INTER_OCULAR_UNITS = 0.8600
 """Distance of the outer eye corners of the reference face, in units of img2pose's."""
