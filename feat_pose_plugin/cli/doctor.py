@@ -12,13 +12,15 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from importlib import metadata
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from feat_pose_plugin import __version__
 from feat_pose_plugin.errors import BackendError, WeightsError
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
+
+    from feat_pose_plugin.pose.landmark_models import LandmarkKind
 
 EXTRAS = ("dask", "onnx", "video")
 
@@ -38,6 +40,7 @@ def examine() -> tuple[str, bool]:
     needed: dict[str, Callable[[], str]] = {
         "weights 2d": partial(_bundled_weights, "2d"),
         "weights 3d": partial(_bundled_weights, "3d"),
+        "weights mesh": partial(_bundled_weights, "mesh"),
         "estimates": _estimate_known_face,
     }
     looks: dict[str, Callable[[], str]] = {
@@ -117,11 +120,11 @@ def _official_weights() -> str:
     return "\n".join([found, *(str(warning.message) for warning in caught)])
 
 
-def _bundled_weights(landmark_model: Literal["2d", "3d"]) -> str:
+def _bundled_weights(kind: LandmarkKind) -> str:
     from feat_pose_plugin.mlp.pose_mlp import synthetic_backend
     from feat_pose_plugin.mlp.weights import load_checkpoint
 
-    file = synthetic_backend().provenance.weights[landmark_model]
+    file = synthetic_backend().provenance.weights[kind]
     if load_checkpoint(file.path).card.get("weights_sha256") != file.sha256:
         raise WeightsError(
             f"{file.path} (SHA-256 {file.sha256[:12]}) is not the file that its model card "

@@ -82,7 +82,7 @@ def turn_upright(landmarks: Tensor) -> Upright:
     centred = landmarks - landmarks.mean(dim=1, keepdim=True)
     flat = centred[..., :2]
     down = torch.einsum("n,bnd->bd", DOWN.to(flat), flat)
-    length = torch.hypot(down[:, 0], down[:, 1])
+    length = torch.linalg.vector_norm(down, dim=1)  # ONNX knows no hypot
     known = length != 0  # NaN stays NaN
     cosine = torch.where(known, down[:, 1] / length, 1.0)
     sine = torch.where(known, -down[:, 0] / length, 0.0)
