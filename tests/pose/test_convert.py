@@ -537,7 +537,8 @@ def test_what_the_command_refuses(tables, tmp_path):
 
 def test_the_help_names_every_convention():
     for command, wanted in (("convert", CONVENTIONS), ("estimate", with_angles())):
-        text = re.sub(r"-\n\s+", "-", feat_pose(command, "--help").stdout)  # broken at hyphens
+        said = feat_pose(command, "--help").stdout
+        text = re.sub(r"-[\s│]*\n[\s│]*", "-", said)  # broken at hyphens
         assert set(wanted) <= set(re.findall(r"[\w.-]*\w", text))
 
 
