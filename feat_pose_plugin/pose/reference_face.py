@@ -52,7 +52,7 @@ def load_reference_face(model: LandmarkModel, device: torch.device) -> Tensor:
         WeightsError: See :func:`read_reference_face`.
     """
     face = read_reference_face(_FOLDER / f"{model.kind}.json")
-    zero = rotvec_to_matrix(torch.tensor([math.radians(model.pitch_zero_deg), 0.0, 0.0]))
+    zero = rotvec_to_matrix(face.new_tensor([math.radians(model.pitch_zero_deg), 0.0, 0.0]))
     return (face @ zero.T).to(device)
 
 
