@@ -64,12 +64,8 @@ class Limits(NamedTuple):
 LIMITS: Mapping[LandmarkKind, Limits] = MappingProxyType(
     {"2d": Limits(0.128, 95.0), "3d": Limits(0.045, 95.0), "mesh": Limits(0.045, 95.0)}
 )
-"""Of the training faces, 99 in 100 have wider eyes, and 90 in 100 a smaller residual than the
-generic profiles allow.
-
-Shapes, expressions and jaws are wilder there than on real faces; docs/trust-details.md says
-how many of those are flagged.
-"""
+"""Of the training faces, at least 99 in 100 have wider eyes; docs/trust-details.md says how many
+real faces are flagged."""
 
 
 class Fit(NamedTuple):

@@ -97,8 +97,9 @@ def picture_errors(data: Path, backend: PoseBackend) -> pd.DataFrame:
     gains = scan_gains(data, backend)
     rows = []
     for (method, landmarks), rotation in rotations(arrays, backend).items():
-        has_our_zero = method in (OURS, UNNAMED, *PNP)
-        zero = W300.convention.zero_turn if has_our_zero else torch.eye(3).double()
+        # Others have the zero of their own face, and what they say is taken as it is.
+        is_ours = method in (OURS, UNNAMED)
+        zero = W300.convention.zero_turn if is_ours else torch.eye(3).double()
         rotation = rotation[kept] @ zero
         errors = _angle_errors(rotation, known)
         usable = np.isfinite(errors).all(axis=1)

@@ -232,17 +232,10 @@ def _real_faces(data: Path) -> Iterator[tuple[str, LandmarkKind, Tensor, FrameSi
         yield f"video, {path.name}", "2d", points[usable_rows(points)], None
 
 
-def training_percentiles(
-    points: Tensor, network: LandmarkKind, backend: PoseBackend
-) -> dict[str, float]:
-    """Where the limits of the flags lie among training faces."""
-    model = find_landmark_model(network)
+def eyes_limit(points: Tensor, name: str, backend: PoseBackend) -> dict[str, float]:
+    """Where the limit of the flag ``eyes`` lies among training faces."""
+    model = find_landmark_model(name)
     rotation = rotvec_to_matrix(backend.estimate(points, landmark_model=model)[:, :3])
-    fit = fit_reference_face(points, rotation, load_reference_face(model, points.device))
-    limits = LIMITS[network]
-    return {
-        "limit of the residual": model.residual_limit,
-        "share below it": (fit.residual < model.residual_limit).float().mean().item(),
-        "limit of the eyes": limits.eyes,
-        "share above it": (fit.eyes > limits.eyes).float().mean().item(),
-    }
+    fit = fit_reference_face(points[..., :2], rotation, load_reference_face(model, points.device))
+    limit = LIMITS[model.kind].eyes
+    return {"limit": limit, "share above it": (fit.eyes > limit).float().mean().item()}
