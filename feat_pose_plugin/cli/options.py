@@ -145,7 +145,8 @@ InterOcular = Annotated[
 Quality = Annotated[
     bool,
     typer.Option(
-        "--quality", help="Also write how far each row can be trusted: PoseResidual and PoseFlags."
+        "--quality",
+        help="Also write how far each row can be trusted: PoseError, PoseResidual, PoseFlags.",
     ),
 ]
 Fps = Annotated[

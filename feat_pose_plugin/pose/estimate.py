@@ -101,7 +101,7 @@ def estimate_pose(
             its middle. With the focal length given too, the frame size need not be known.
         inter_ocular_mm: The distance of the outer eye corners in millimetres, which makes X, Y, Z
             millimetres too; by default they are in units of img2pose's reference face.
-        quality: Whether to add the columns ``PoseResidual`` and ``PoseFlags``; see
+        quality: Whether to add ``PoseError``, ``PoseResidual`` and ``PoseFlags``; see
             :mod:`feat_pose_plugin.pose.quality`.
         device: Where to estimate; by default the device of a tensor, the CPU otherwise.
 
