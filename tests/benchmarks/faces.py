@@ -52,12 +52,14 @@ def measure(threads: int) -> dict[str, dict[str, list[float]]]:
     from sqpnp import ict_sqpnp
 
     from feat_pose_plugin import estimate_pose, get_pose_backend, pose_from_landmarks_mlp
+    from feat_pose_plugin.pose.landmark_models import find_landmark_model
     from feat_pose_plugin.testing import FRAME_SIZE, project_face
 
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     torch.manual_seed(0)
     bundled, sqpnp = get_pose_backend("pose_mlp_synth"), ict_sqpnp(in_camera=True)
+    model = find_landmark_model("2d")
     seconds = {}
     for count in BATCHES:
         faces = project_face(0.3 * torch.randn(count, 3))
@@ -65,9 +67,11 @@ def measure(threads: int) -> dict[str, dict[str, list[float]]]:
         contenders: dict[str, Callable[[], object]] = {
             UPSTREAM: lambda faces=faces: upstream(faces),
             V2: lambda faces=faces: pose_from_landmarks_mlp(faces),
-            BUNDLED: lambda faces=faces: bundled.estimate(faces),
+            BUNDLED: lambda faces=faces: bundled.estimate(faces, landmark_model=model),
             TABLE: lambda faces=faces: estimate_pose(faces),
-            SQPNP: lambda some=some: sqpnp.estimate(some, frame_size=FRAME_SIZE),
+            SQPNP: lambda some=some: sqpnp.estimate(
+                some, frame_size=FRAME_SIZE, landmark_model=model
+            ),
         }
         of_count = seconds_in_turns(contenders, ROUNDS)
         of_count[SQPNP] = [taken * count / len(some) for taken in of_count[SQPNP]]
