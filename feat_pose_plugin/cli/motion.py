@@ -61,10 +61,10 @@ def motion(
     import pyarrow as pa
     from tqdm import tqdm
 
-    from feat_pose_plugin.motion.move_tables import Movement, move_table
+    from feat_pose_plugin.motion.move_tables import Movement, move_table, read_needed
     from feat_pose_plugin.motion.summary import summarise_motion
     from feat_pose_plugin.tables.run import only_writer, plan_outputs, refuse_existing
-    from feat_pose_plugin.tables.stream import read_table, write_table
+    from feat_pose_plugin.tables.stream import write_table
 
     jobs = plan_outputs(inputs, output)
     if not force:
@@ -85,7 +85,11 @@ def motion(
         tqdm.write(f"{target}: {rows} rows")
         if summary:
             found = summarise_motion(
-                read_table(source), fps=fps, by=by, convention=convention, use_flagged=use_flagged
+                read_needed(source, by),
+                fps=fps,
+                by=by,
+                convention=convention,
+                use_flagged=use_flagged,
             )
             found.insert(0, "table", source.name)
             summaries.append(found)

@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feat_pose_plugin.motion.local_fit import fit_locally, half_window
 from feat_pose_plugin.motion.neutral import relative_pose
-from feat_pose_plugin.motion.series import WEIGHT_COLUMN
-from feat_pose_plugin.motion.smoothing import BRIDGED_COLUMN, smooth_pose
-from feat_pose_plugin.motion.velocity import angular_velocity
+from feat_pose_plugin.motion.series import (
+    WEIGHT_COLUMN,
+    read_series,
+    require_length,
+    require_rate,
+)
+from feat_pose_plugin.motion.smoothing import BRIDGED_COLUMN, smoothed
+from feat_pose_plugin.motion.velocity import velocities
 from feat_pose_plugin.pose.quality import FLAGS_COLUMN
 from feat_pose_plugin.tables.frames import PERSON_COLUMNS
 from feat_pose_plugin.tables.pose_tables import POSE_COLUMNS
@@ -62,9 +68,7 @@ def move_table(source: Path, target: Path, movement: Movement) -> int:
         MotionError: As :func:`~feat_pose_plugin.motion.smooth_pose`.
         ConventionError: As :func:`~feat_pose_plugin.motion.smooth_pose`.
     """
-    needed = {*POSE_COLUMNS, "frame", FLAGS_COLUMN, WEIGHT_COLUMN}
-    needed |= set(("input", *PERSON_COLUMNS) if movement.by is None else movement.by)
-    moved = _move(read_table(source, needed.intersection), movement)
+    moved = _move(read_needed(source, movement.by), movement)
     return stream_table(
         source,
         target,
@@ -73,25 +77,35 @@ def move_table(source: Path, target: Path, movement: Movement) -> int:
     )
 
 
+def read_needed(source: Path, by: Sequence[str] | None) -> pd.DataFrame:
+    """The columns of a table that its movement is read from: pose, frame, person and quality.
+
+    Args:
+        source: CSV or Parquet, by suffix.
+        by: The columns that tell files and persons apart; see :func:`smooth_pose`.
+
+    Raises:
+        TableError: The source cannot be read.
+    """
+    persons = ("input", *PERSON_COLUMNS) if by is None else by
+    needed = {*POSE_COLUMNS, "frame", FLAGS_COLUMN, WEIGHT_COLUMN, *persons}
+    return read_table(source, needed.intersection)
+
+
 def _move(table: pd.DataFrame, movement: Movement) -> pd.DataFrame:
     """The columns that are new or change."""
-    how: dict[str, Any] = {
-        "by": movement.by,
-        "convention": movement.convention,
-        "use_flagged": movement.use_flagged,
-    }
-    result = angular_velocity(table, fps=movement.fps, seconds=movement.seconds, **how)
+    require_rate(movement.fps)
+    for length in (movement.seconds, movement.longest_gap):
+        require_length(length)
+    how: dict[str, Any] = {"by": movement.by, "convention": movement.convention}
+    series, tag = read_series(table, use_flagged=movement.use_flagged, **how)
+    fit = fit_locally(series, half_window(movement.seconds, movement.fps))
+    result = velocities(table, series, fit, movement.fps)
     if movement.seconds:
-        table = smooth_pose(
-            table,
-            fps=movement.fps,
-            seconds=movement.seconds,
-            longest_gap=movement.longest_gap,
-            **how,
-        )
+        table = smoothed(table, series, tag, fit, movement.longest_gap * movement.fps)
         result[BRIDGED_COLUMN] = table[BRIDGED_COLUMN]
     if movement.neutral is not None:
-        table = relative_pose(table, neutral=movement.neutral, **{**how, "use_flagged": True})
+        table = relative_pose(table, neutral=movement.neutral, use_flagged=True, **how)
     pose = [label for label in table.columns if str(label).strip() in POSE_COLUMNS]
     changed = table[pose].join(result)
     changed.attrs = table.attrs

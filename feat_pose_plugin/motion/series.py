@@ -209,6 +209,16 @@ def require_rate(fps: float) -> None:
         )
 
 
+def require_length(seconds: float) -> None:
+    """Refuse what is no length of time.
+
+    Raises:
+        MotionError: It is not a number of seconds, 0 or more.
+    """
+    if not (isinstance(seconds, int | float) and 0 <= seconds < np.inf):
+        raise MotionError(f"a length in seconds must be a number from 0, got {seconds!r}.")
+
+
 def _persons(table: pd.DataFrame, by: str | Sequence[str] | None) -> NDArray[np.intp]:
     """``[rows]`` a number for each person of each file, -1 where the row says none."""
     labels = group_columns(table, by)

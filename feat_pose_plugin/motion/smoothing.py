@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from feat_pose_plugin.errors import MotionError
 from feat_pose_plugin.motion.local_fit import LocalFit, fit_locally, half_window
-from feat_pose_plugin.motion.series import PoseSeries, read_series, require_rate
+from feat_pose_plugin.motion.series import PoseSeries, read_series, require_length, require_rate
+from feat_pose_plugin.pose.tag import PoseTag
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,12 +60,18 @@ def smooth_pose(
         ConventionError: The table has no pose in the convention.
     """
     require_rate(fps)
-    for name, length in (("seconds", seconds), ("longest_gap", longest_gap)):
-        if not (isinstance(length, int | float) and 0 <= length < np.inf):
-            raise MotionError(f"{name} must be a length in seconds, got {length!r}.")
+    for length in (seconds, longest_gap):
+        require_length(length)
     series, tag = read_series(table, by=by, convention=convention, use_flagged=use_flagged)
     fit = fit_locally(series, half_window(seconds, fps))
-    turn, translation, bridged = bridge(series, fit, longest_gap * fps)
+    return smoothed(table, series, tag, fit, longest_gap * fps)
+
+
+def smoothed(
+    table: pd.DataFrame, series: PoseSeries, tag: PoseTag, fit: LocalFit, longest: float
+) -> pd.DataFrame:
+    """The table with its smoothed pose, gaps of up to so many frames bridged."""
+    turn, translation, bridged = bridge(series, fit, longest)
     result = series.write(table, turn, translation, series.known | bridged, tag)
     marks = np.zeros(len(table), bool)
     marks[series.rows] = bridged

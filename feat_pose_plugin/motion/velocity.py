@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from feat_pose_plugin.errors import MotionError
-from feat_pose_plugin.motion.local_fit import fit_locally, half_window
-from feat_pose_plugin.motion.series import read_series, require_rate
+from feat_pose_plugin.motion.local_fit import LocalFit, fit_locally, half_window
+from feat_pose_plugin.motion.series import PoseSeries, read_series, require_length, require_rate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,13 +51,16 @@ def angular_velocity(
         MotionError: As :func:`smooth_pose`.
         ConventionError: As :func:`smooth_pose`.
     """
+    require_rate(fps)
+    require_length(seconds)
+    series, _ = read_series(table, by=by, convention=convention, use_flagged=use_flagged)
+    return velocities(table, series, fit_locally(series, half_window(seconds, fps)), fps)
+
+
+def velocities(table: pd.DataFrame, series: PoseSeries, fit: LocalFit, fps: float) -> pd.DataFrame:
+    """The columns of :func:`angular_velocity`, of a fit."""
     import pandas as pd
 
-    require_rate(fps)
-    if not (isinstance(seconds, int | float) and 0 <= seconds < np.inf):
-        raise MotionError(f"seconds must be a length in seconds, got {seconds!r}.")
-    series, _ = read_series(table, by=by, convention=convention, use_flagged=use_flagged)
-    fit = fit_locally(series, half_window(seconds, fps))
     found = np.full((len(table), 3), np.nan)
     found[series.rows] = np.rad2deg(fit.velocity) * fps
     parts = {name: sign * found[:, axis] for name, (axis, sign) in HEAD_AXES.items()}

@@ -120,11 +120,13 @@ def euler_xyz_to_matrix(angles: Tensor) -> Tensor:
     Returns:
         ``[..., 3, 3]`` rotation matrices.
     """
-    about_x, about_y, about_z = (
-        rotvec_to_matrix(angles * axis)
-        for axis in torch.eye(3, dtype=angles.dtype, device=angles.device)
+    (sa, sb, sc), (ca, cb, cc) = angles.sin().unbind(-1), angles.cos().unbind(-1)
+    rows = (
+        *(cb * cc, -cb * sc, sb),
+        *(ca * sc + sa * sb * cc, ca * cc - sa * sb * sc, -sa * cb),
+        *(sa * sc - ca * sb * cc, sa * cc + ca * sb * sc, ca * cb),
     )
-    return about_x @ about_y @ about_z
+    return torch.stack(rows, dim=-1).reshape(*angles.shape[:-1], 3, 3)
 
 
 def matrix_to_euler_xyz(matrix: Tensor) -> Tensor:
