@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from feat_pose_plugin.errors import MotionError
 from feat_pose_plugin.pose.columns import find_column
 from feat_pose_plugin.pose.conventions import Convention, find_convention
-from feat_pose_plugin.pose.convert import find_pose_columns, pose_numbers
+from feat_pose_plugin.pose.convert import find_pose_columns, pose_numbers, require_radians
 from feat_pose_plugin.pose.quality import FLAGS_COLUMN, is_flagged
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec
 from feat_pose_plugin.pose.tag import PoseTag, check_tag, read_tag, write_tag
@@ -125,7 +125,7 @@ def read_series(
     Raises:
         MotionError: A person has two rows in one frame, a frame has no whole number, or a column
             of ``by`` is missing.
-        ConventionError: The table has no pose in the convention.
+        ConventionError: The table has no pose in the convention, or has radians beyond pi.
     """
     found = read_tag(table)
     name = convention or (found.convention if found else _DEFAULT_CONVENTION)
@@ -133,6 +133,7 @@ def read_series(
     here = find_convention(name)
     labels = find_pose_columns(table, here)
     values = pose_numbers(table, labels)
+    require_radians(values, here)
     width = len(here.rotation_columns)
     rotvec = matrix_to_rotvec(here.to_matrix(values[:, :width])).numpy()
     translation = values[:, width:].numpy() if len(labels) > width else np.zeros((len(table), 3))

@@ -178,7 +178,7 @@ def _convert(
     inter_ocular_mm: float | None,
 ) -> Tensor:
     """Columns of one convention, their X, Y, Z in some unit, to those of another, in its own."""
-    _require_radians(values, here)
+    require_radians(values, here)
     ratio = unit_ratio(unit, there.translation_unit, inter_ocular_mm)
     if here is there and ratio == 1:
         return values
@@ -195,8 +195,16 @@ def _kind_of(convention: Convention) -> tuple[object, ...]:
     return convention.representation, convention.axes, convention.zero
 
 
-def _require_radians(values: Tensor, here: Convention) -> None:
-    """A few rows may be beyond pi, because a network can say anything."""
+def require_radians(values: Tensor, here: Convention) -> None:
+    """Refuse angles that cannot be radians. A few rows may: a network can say anything.
+
+    Args:
+        values: ``[..., k]`` rotation columns of the convention, others may follow.
+        here: The convention that they are said to be in.
+
+    Raises:
+        ConventionError: A tenth of the rows have an angle beyond pi.
+    """
     if here.degrees or not here.has_angles:
         return
     largest = values[..., :3].abs().amax(dim=-1)

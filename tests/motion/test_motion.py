@@ -244,6 +244,13 @@ def test_the_tag_decides_and_contradictions_are_refused():
         smooth_pose(table, fps=FPS, convention="feat")
 
 
+def test_degrees_that_have_lost_their_tag_are_not_read_as_radians():
+    table = pose_table(nods(30))
+    degrees = table.assign(**{name: np.rad2deg(table[name]) for name in ANGLES})
+    with pytest.raises(ConventionError, match="Are they degrees"):
+        angular_velocity(pd.DataFrame(degrees.to_numpy(), columns=degrees.columns), fps=FPS)
+
+
 def test_summary_of_a_known_movement():
     time = np.arange(3000) / FPS
     yaw = Rotation.from_rotvec(np.deg2rad(20 * np.sin(np.pi * time))[:, None] * [0, 1, 0])
