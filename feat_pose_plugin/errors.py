@@ -30,9 +30,17 @@ callers who know nothing of this package still catch what they would expect.
 
 from __future__ import annotations
 
+_LONGEST = 400  # characters of a message
+
 
 class FeatPoseError(Exception):
     """Base of every error that this package raises on purpose."""
+
+    def __str__(self) -> str:
+        """At most 400 characters: of a message with long names the middle is left out."""
+        text = super().__str__()
+        half = _LONGEST // 2
+        return text if len(text) <= _LONGEST else f"{text[: half - 2]} ... {text[3 - half :]}"
 
 
 class LandmarkError(FeatPoseError, ValueError):

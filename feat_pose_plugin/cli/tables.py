@@ -53,6 +53,13 @@ def estimate(
             help="Width of the video frame in pixels. By default the column FrameWidth.",
         ),
     ] = None,
+    normalized: Annotated[
+        bool,
+        typer.Option(
+            "--normalized",
+            help="Landmarks are shares of the frame, from 0 to 1. Needs the frame size.",
+        ),
+    ] = False,
     rotation_frame: Annotated[
         Literal["line_of_sight", "camera"],
         typer.Option(help="What a rotation is measured from. camera needs the frame size."),
@@ -114,6 +121,7 @@ def estimate(
     estimator = PoseEstimator(
         backend=get_pose_backend(model),
         landmark_model=landmark_model,
+        normalized=normalized,
         convention=convention,
         rotation_frame=rotation_frame,
         translation=translation,

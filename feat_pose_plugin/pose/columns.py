@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from feat_pose_plugin.errors import TableError
+from feat_pose_plugin.errors import LandmarkError, TableError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +82,49 @@ def to_doubles(column: pd.Series[Any]) -> NDArray[np.float64]:
         return np.array(numbers, np.float64)
     except ArithmeticError as error:
         raise ValueError(f"holds something that is not a number: {error}") from error
+
+
+def read_numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.floating]:
+    """Columns of landmarks as ``[B, n]``.
+
+    Args:
+        table: Any DataFrame.
+        columns: What they are called in errors, and in the table.
+
+    Raises:
+        LandmarkError: A cell is not a number; it names the row and the column.
+    """
+    import pandas as pd
+
+    # A plain DataFrame, because selecting from a Fex builds a Fex.
+    block = pd.DataFrame(table)[list(columns.values())].set_axis(list(columns), axis=1)
+    for name, dtype in block.dtypes.items():
+        if not may_hold_numbers(dtype):
+            raise LandmarkError(f"column {name!r} is of {dtype}, not of numbers.")
+    try:
+        return _rows_of(block)
+    except (TypeError, ValueError, ArithmeticError):
+        pass
+    for name, series in block.items():
+        numbers = numbers_in(series)
+        if None in numbers:
+            row = numbers.index(None)
+            raise LandmarkError(
+                f"{name_row(series, row)} of column {name!r} holds {repr(series.iloc[row])[:60]}, "
+                "which is not a number. Correct it, or leave the cell empty if the face was not "
+                "found."
+            )
+        block[str(name)] = np.array(numbers, np.float64)
+    return _rows_of(block)
+
+
+def _rows_of(block: pd.DataFrame) -> NDArray[np.floating]:
+    """``[B, n]`` float32 or float64, row after row in memory, as the network reads them.
+
+    A copy, because pandas may give an array that nobody may write to, and torch warns of those.
+    """
+    exact = np.float32 if (block.dtypes == np.float32).all() else np.float64
+    return np.array(block.to_numpy(dtype=exact, na_value=np.nan), order="C")
 
 
 def name_row(column: pd.Series[Any], row: int) -> str:

@@ -35,7 +35,7 @@ from feat_pose_plugin.pose.landmark_models import (
 )
 from feat_pose_plugin.pose.landmarks import Landmarks, outer_eye_distance, read_landmarks
 from feat_pose_plugin.pose.partitions import estimate_partitions
-from feat_pose_plugin.pose.plausibility import require_plausible
+from feat_pose_plugin.pose.plausibility import require_plausible, warn_caller
 from feat_pose_plugin.pose.quality import QUALITY_COLUMNS, REASONS, judge, quality_columns
 from feat_pose_plugin.pose.reference_face import load_rigid_face
 from feat_pose_plugin.pose.registry import call_foreign, find_pose_backend
@@ -217,8 +217,12 @@ class PoseEstimator:
         *,
         frame_size: FrameSize | Tensor | NDArray[np.generic] | None = None,
         device: str | torch.device | None = None,
+        warn: Callable[[str], object] = warn_caller,
     ) -> pd.DataFrame:
-        """Estimate a batch; see :func:`estimate_pose`. ``Landmarks`` are taken as they are read."""
+        """Estimate a batch; see :func:`estimate_pose`. ``Landmarks`` are taken as they are read.
+
+        ``warn`` is told of what is almost surely a mistake; by default it is a ``PoseWarning``.
+        """
         import pandas as pd
 
         read = landmarks
@@ -231,15 +235,18 @@ class PoseEstimator:
         if self.normalized or read.normalized:
             read = in_pixels(read, sizes)
         if not isinstance(landmarks, Landmarks):
-            require_plausible(read.points)
+            require_plausible(read.points, warn)
         pose = read.points.new_empty(len(read.points), 6, dtype=torch.float32)
+        sure = read.confidence
+        if sure is None:
+            sure = pose.new_full((len(pose),), torch.nan)
         judged = pose.new_empty(len(pose), len(REASONS) + 2 if self.quality else 0)
         for rows, points, model, size in _parts(read, sizes, self.backend.reads):
             seen = self._ask_backend(points, model, size)
             pose[rows] = self._place(seen, points[..., :2], model, size)
             if self.quality:
                 judge_some = partial(judge, model=model, frame_size=size)
-                judged[rows] = _in_steps(judge_some, points[..., :2], seen[:, :3])
+                judged[rows] = _in_steps(judge_some, points[..., :2], seen[:, :3], sure[rows])
         block = self._in_columns(pose)
         if table is not None:
             block.index = table.index

@@ -91,7 +91,7 @@ def in_pixels(landmarks: Landmarks, sizes: Tensor) -> Landmarks:
     if not sizes.any():
         raise FrameSizeError(
             "normalised landmarks are shares of the picture, whose size is not known. Pass "
-            "frame_size=(height, width)."
+            "frame_size=(height, width), to the command --height and --width."
         )
     height, width = sizes.to(landmarks.points).where(sizes > 0, torch.nan).T[..., None]
     points = landmarks.points * torch.stack([width, height], dim=2)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from feat_pose_plugin.errors import LandmarkError
 from feat_pose_plugin.pose.arguments import is_plain
-from feat_pose_plugin.pose.columns import may_hold_numbers, name_row, numbers_in
+from feat_pose_plugin.pose.columns import read_numbers
 from feat_pose_plugin.pose.landmark_models import (
     LandmarkModel,
     find_landmark_model,
@@ -57,7 +57,7 @@ MIRROR_68: tuple[int, ...] = (
 )
 """Where each landmark goes when the picture is mirrored; its own inverse."""
 
-_OPENFACE = {"success", "confidence", "pose_Tx"}  # columns that tables of OpenFace have
+_OPENFACE = ["success", "confidence"]  # columns that tables of OpenFace have
 _WIDTH = "FaceRectWidth"  # of py-feat's detectors of meshes: the width of their crop of the frame
 _MESHES = ("mediapipe", "detectorv2")
 _MEDIAPIPE_CROP = 256  # pixels a side of what MPDetector's network sees, the unit of its depth
@@ -75,6 +75,7 @@ class Landmarks:
         which: ``[B]`` int64, the number in ``models`` of the one that made the row.
         normalized: Whether the source says that x and depth are shares of the width of the picture
             and y of its height.
+        confidence: ``[B]`` how sure the tool is of its landmarks, 0 to 1; None if it does not say.
     """
 
     points: Tensor
@@ -82,12 +83,14 @@ class Landmarks:
     which: Tensor
     depth: Tensor | None = None
     normalized: bool = False
+    confidence: Tensor | None = None
 
     def to(self, device: torch.device) -> Landmarks:
         """The same on a device."""
         points, which = self.points.to(device), self.which.to(device)
         depth = None if self.depth is None else self.depth.to(device)
-        return replace(self, points=points, which=which, depth=depth)
+        confidence = None if self.confidence is None else self.confidence.to(device)
+        return replace(self, points=points, which=which, depth=depth, confidence=confidence)
 
     def made_by(self, landmark_model: str | LandmarkModel) -> Landmarks:
         """The same landmarks, all said to be of one landmark model.
@@ -97,7 +100,8 @@ class Landmarks:
         """
         depth = self.depth if self.depth is None else self.depth[..., None]
         points = self.points if depth is None else torch.cat([self.points, depth], dim=2)
-        return _of_one_model(points, find_landmark_model(landmark_model))
+        read = _of_one_model(points, find_landmark_model(landmark_model))
+        return replace(read, normalized=self.normalized, confidence=self.confidence)
 
     def without_depth(self) -> Landmarks:
         """The same landmarks of meshes for what does not read depth."""
@@ -135,13 +139,15 @@ def read_landmarks(
 
     Returns:
         The landmarks, rows in the order of the source, on its device. The depth of meshes is kept;
-        rows in which all depth is 0 are of the model without depth.
+        rows in which all depth is 0 are of the model without depth. Rows without a face hold NaN:
+        also those in which OpenFace's ``success`` is 0, or a landmark lies at (0, 0) and none at
+        negative coordinates.
 
     Raises:
         LandmarkError: The source holds no 68 landmarks, or part of them, or text.
     """
     named = None if is_auto(landmark_model) else find_landmark_model(landmark_model)
-    normalized = False
+    normalized, confidence = False, None
     if isinstance(source, torch.Tensor):
         points, model = _points_from_tensor(source, named)
     elif isinstance(source, np.ndarray):
@@ -150,13 +156,13 @@ def read_landmarks(
         import pandas as pd  # slow, and seldom needed before now
 
         if isinstance(source, pd.DataFrame):
-            points, model = _points_from_table(source)
+            points, model, confidence = _points_from_table(source)
         else:
             mesh = torch.from_numpy(mesh_of_results(source))
             points, model = _points_from_tensor(mesh, named)
             normalized = True
-    read = _of_one_model(points, named or find_landmark_model(model))
-    read = replace(read, normalized=normalized)
+    read = _of_one_model(_without_missing(points), named or find_landmark_model(model))
+    read = replace(read, normalized=normalized, confidence=confidence)
     if named is not None and named.name == "openseeface":
         return replace(read, points=in_usual_order(read.points))
     if model not in _MESHES and read.depth is None:
@@ -178,6 +184,18 @@ def _of_one_model(points: Tensor, model: LandmarkModel) -> Landmarks:
         return _of_one_model(points[..., :2], model)
     models = (model,) if deep.all() else (model, model.without_depth())
     return Landmarks(points[..., :2], models, (~deep).long(), points[..., 2])
+
+
+def _without_missing(points: Tensor) -> Tensor:
+    """NaN for rows in which a landmark lies at (0, 0), a corner of the picture: it was not found.
+
+    Landmarks around the origin of other axes have negative coordinates too, and stay.
+    """
+    if torch.count_nonzero(points) == points.numel():
+        return points  # the rule, and found fast
+    flat = points[..., :2]
+    lost = (flat == 0).all(dim=2).any(dim=1) & (flat >= 0).flatten(1).all(dim=1)
+    return points.masked_fill(lost[:, None, None], torch.nan)
 
 
 def outer_eye_distance(points: Tensor) -> Tensor:
@@ -290,7 +308,7 @@ def find_landmark_columns(names: Iterable[str]) -> tuple[list[str], str]:
     elif "mesh_x_0" in present:
         model, prefix = "detectorv2", "mesh_"
     else:
-        model, prefix = "openface" if present.keys() >= _OPENFACE else "2d", ""
+        model, prefix = "openface" if present.keys() >= {*_OPENFACE} else "2d", ""
     numbers = MESH_VERTICES_68 if model in _MESHES else range(LANDMARKS)
     wanted = _columns("xy", numbers, prefix)
     missing = [name for name in wanted if name not in present]
@@ -299,12 +317,14 @@ def find_landmark_columns(names: Iterable[str]) -> tuple[list[str], str]:
     depth = _columns("z", numbers, prefix)
     if model in _MESHES and present.keys() >= {*depth}:
         wanted += [*depth, *([_WIDTH] if _WIDTH in present else [])]
+    elif model == "openface":
+        wanted += _OPENFACE
     twice = sorted(name for name in wanted if present[name] > 1)
     if twice:
         raise LandmarkError(
             f"landmark columns appear more than once: {_some(twice)}. Drop or rename the copies."
         )
-    return wanted + (sorted(_OPENFACE) if model == "openface" else []), model
+    return wanted, model
 
 
 def _require_known_count(present: Mapping[str, int]) -> None:
@@ -322,13 +342,13 @@ def _require_known_count(present: Mapping[str, int]) -> None:
         )
 
 
-def _points_from_table(table: pd.DataFrame) -> tuple[Tensor, str]:
-    """As :func:`_points_from_tensor`, from the columns of a table."""
+def _points_from_table(table: pd.DataFrame) -> tuple[Tensor, str, Tensor | None]:
+    """As :func:`_points_from_tensor`, from the columns of a table; and the tool's confidence."""
     names = [str(column).strip() for column in table.columns]
     wanted, model = find_landmark_columns(names)
     label_of = dict(zip(names, table.columns, strict=True))
-    read = {name: label_of[name] for name in wanted if name not in _OPENFACE}
-    values = torch.from_numpy(_numbers(table, read))
+    read = {name: label_of[name] for name in wanted}
+    values = torch.from_numpy(read_numbers(table, read))
     axes = len(read) // LANDMARKS
     points = values[:, : axes * LANDMARKS].reshape(-1, axes, LANDMARKS).mT
     if model in _MESHES:
@@ -341,42 +361,11 @@ def _points_from_table(table: pd.DataFrame) -> tuple[Tensor, str]:
     fex = getattr(table, "landmark_model", None)  # as py-feat's tables have it
     if model == "2d" and isinstance(fex, str) and is_landmark_model(fex):
         model = fex
-    return points, model
-
-
-def _numbers(table: pd.DataFrame, columns: Mapping[str, object]) -> NDArray[np.floating]:
-    """The columns as ``[B, n]``, or an error that names row and column of a text."""
-    import pandas as pd
-
-    # A plain DataFrame, because selecting from a Fex builds a Fex.
-    block = pd.DataFrame(table)[list(columns.values())].set_axis(list(columns), axis=1)
-    for name, dtype in block.dtypes.items():
-        if not may_hold_numbers(dtype):
-            raise LandmarkError(f"column {name!r} is of {dtype}, not of numbers.")
-    try:
-        return _rows_of(block)
-    except (TypeError, ValueError, ArithmeticError):
-        pass
-    for name, series in block.items():
-        numbers = numbers_in(series)
-        if None in numbers:
-            row = numbers.index(None)
-            raise LandmarkError(
-                f"{name_row(series, row)} of column {name!r} holds {repr(series.iloc[row])[:60]}, "
-                "which is not a number. Correct it, or leave the cell empty if the face was not "
-                "found."
-            )
-        block[str(name)] = np.array(numbers, np.float64)
-    return _rows_of(block)
-
-
-def _rows_of(block: pd.DataFrame) -> NDArray[np.floating]:
-    """``[B, n]`` float32 or float64, row after row in memory, as the network reads them.
-
-    A copy, because pandas may give an array that nobody may write to, and torch warns of those.
-    """
-    exact = np.float32 if (block.dtypes == np.float32).all() else np.float64
-    return np.array(block.to_numpy(dtype=exact, na_value=np.nan), order="C")
+    if model != "openface":
+        return points, model, None
+    success, confidence = values[:, -len(_OPENFACE) :].T
+    lost = success == 0  # OpenFace goes on writing landmarks where it has lost the face
+    return points.masked_fill(lost[:, None, None], torch.nan), model, confidence
 
 
 def _describe_missing(missing: list[str], wanted: list[str], present: list[str]) -> str:

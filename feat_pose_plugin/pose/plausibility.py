@@ -8,6 +8,7 @@ is mirrored looks at it from behind.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,18 +45,16 @@ class _Views(NamedTuple):
     down: NDArray[np.float64]
 
 
-def require_plausible(points: Tensor) -> None:
+def require_plausible(points: Tensor, warn: Callable[[str], object]) -> None:
     """Refuse landmarks that are almost surely something else, or warn of them.
 
     Args:
         points: ``[B, 68, 2]`` what was read as pixels, x right, y down.
+        warn: Is told that most rows are no faces.
 
     Raises:
         LandmarkError: Most rows have coordinates in 0..1, x and y swapped, y upwards, or x and y in
             turns where 68 x and 68 y were read.
-
-    Warns:
-        PoseWarning: Most rows are no faces.
     """
     sample = _sample(points)
     if not len(sample):
@@ -64,7 +63,8 @@ def require_plausible(points: Tensor) -> None:
         raise LandmarkError(
             "the landmarks lie between 0 and 1, so they are normalised coordinates, as MediaPipe's "
             "are. Multiply x by the width and y by the height of the picture, or pass "
-            "frame_size=(height, width) and normalized=True."
+            "frame_size=(height, width) and normalized=True; to the command --height, --width and "
+            "--normalized."
         )
     views = _see(sample)
     like_faces = views.residual <= _LARGEST_RESIDUAL
@@ -87,12 +87,15 @@ def require_plausible(points: Tensor) -> None:
                 "the 136 numbers of a row are x and y in turns; they were read as 68 x, then 68 y. "
                 "Pass landmarks.reshape(-1, 68, 2)."
             )
-        warnings.warn(
+        warn(
             "most of the landmarks do not lie like a face's 68 points in the order of iBUG, so "
-            "their pose means little. Are they another set of points, or another order?",
-            PoseWarning,
-            stacklevel=4,
+            "their pose means little. Are they another set of points, or another order?"
         )
+
+
+def warn_caller(doubt: str) -> None:
+    """A ``PoseWarning`` that shows the line that called ``estimate_pose``."""
+    warnings.warn(doubt, PoseWarning, stacklevel=7)
 
 
 def _sample(points: Tensor) -> NDArray[np.float64]:

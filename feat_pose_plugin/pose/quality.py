@@ -33,14 +33,20 @@ RESIDUAL_COLUMN = "PoseResidual"
 FLAGS_COLUMN = "PoseFlags"
 QUALITY_COLUMNS = [ERROR_COLUMN, RESIDUAL_COLUMN, FLAGS_COLUMN]
 SEPARATOR = ";"
-REASONS = ("residual", "yaw", "eyes", "out_of_frame")
+REASONS = ("residual", "yaw", "eyes", "out_of_frame", "clipped", "confidence")
 """Why a row may be doubted.
 
 ``residual``: the residual is above the limit of the landmark model. ``yaw``: the head is turned
 further to the side than the training faces. ``eyes``: the eye corners lie closer together than
 those of the training faces. ``out_of_frame``: a landmark lies outside the frame; where the frame
-size is known.
+size is known. ``clipped``: a tool that keeps landmarks inside the picture moved some to its border.
+``confidence``: the tool that made the landmarks is unsure of them.
 """
+
+LEAST_CONFIDENCE = 0.8
+"""Studies with OpenFace usually leave out the frames below, as OpenDBM does."""
+
+_CLIPPED, _IN_LINE = 3, 6  # landmarks; of real faces, in whole pixels, no more than 5 are in line
 
 
 _MOUTH = 48  # the first of its points, which are the last
@@ -84,13 +90,18 @@ class Fit(NamedTuple):
 
 
 def judge(
-    points: Tensor, rotvec: Tensor, model: LandmarkModel, frame_size: FrameSize | None
+    points: Tensor,
+    rotvec: Tensor,
+    confidence: Tensor,
+    model: LandmarkModel,
+    frame_size: FrameSize | None,
 ) -> Tensor:
     """The expected error and the residual of each row, and which reasons to doubt it apply.
 
     Args:
         points: ``[B, 68, 2]`` pixels, all of one landmark model and frame size.
         rotvec: ``[B, 3]`` rotation along the line of sight, radians; NaN without a pose.
+        confidence: ``[B]`` of the tool in its landmarks, NaN where it does not say.
         model: What made the landmarks.
         frame_size: Height and width in pixels, None where not known.
 
@@ -103,9 +114,9 @@ def judge(
     fit = fit_reference_face(points, rotation, load_reference_face(model, points.device))
     # Where the camera is, seen from the head: its direction in the axes of the head.
     turn = torch.atan2(rotation[:, 2, 0].abs(), rotation[:, 2, 2])
-    height, width = frame_size or (math.inf, math.inf)
-    least, (right, bottom) = points.amin(dim=(1, 2)), points.amax(dim=1).unbind(dim=1)
-    outside = (least < 0) | (right > width) | (bottom > height)
+    size = points.new_tensor(frame_size[::-1] if frame_size else (math.inf, math.inf))
+    least, most = points.amin(dim=1, keepdim=True), points.amax(dim=1, keepdim=True)
+    outside = ((least < 0) | (most > size)).flatten(1).any(dim=1)
     return torch.stack(
         [
             expected_error(fit.still, rotation, model),
@@ -114,9 +125,20 @@ def judge(
             turn.rad2deg() > limits.yaw_deg,
             fit.eyes < limits.eyes,
             outside if frame_size else torch.zeros_like(outside),
+            _are_clipped(points, least, most, size),
+            confidence < LEAST_CONFIDENCE,
         ],
         dim=1,
     )
+
+
+def _are_clipped(points: Tensor, least: Tensor, most: Tensor, size: Tensor) -> Tensor:
+    """``[B]`` whether several landmarks lie on a border, or many where it could be."""
+    borders = [(least, least == 0), (most, (most == size) | (most == size - 1))]
+    needed = [torch.where(known, _CLIPPED, _IN_LINE) for _, known in borders]
+    in_line = [(points == border).sum(dim=1, keepdim=True) for border, _ in borders]
+    found = torch.stack([n >= k for n, k in zip(in_line, needed, strict=True)])
+    return found.any(dim=0).flatten(1).any(dim=1)
 
 
 def quality_columns(judged: Tensor) -> pd.DataFrame:

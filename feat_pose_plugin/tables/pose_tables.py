@@ -25,11 +25,19 @@ POSE_COLUMNS = {
 
 
 class PoseTable(NamedTuple):
-    """A table that is written: its rows, and how many of them have a pose."""
+    """A table that is written.
+
+    Attributes:
+        path: Where it is.
+        rows: How many it has.
+        faces: How many of them have a pose.
+        doubts: What its landmarks look like, if they are almost surely a mistake.
+    """
 
     path: Path
     rows: int
     faces: int
+    doubts: tuple[str, ...] = ()
 
 
 def estimate_table(
@@ -58,12 +66,10 @@ def estimate_table(
         LandmarkError: The table has no landmarks, or part of them, or text among them.
         FeatPoseError: As :func:`~feat_pose_plugin.estimate_pose`.
     """
-    part, rows, faces = estimate_part(
-        source, target, estimator, frame_size=frame_size, progress=progress
-    )
+    part = estimate_part(source, target, estimator, frame_size=frame_size, progress=progress)
     with writing(target):
-        place_part(part, target)
-    return PoseTable(target, rows, faces)
+        place_part(part.path, target)
+    return part._replace(path=target)
 
 
 def estimate_part(
@@ -80,10 +86,11 @@ def estimate_part(
         What :func:`~feat_pose_plugin.files.place_part` puts into the target's place.
     """
     faces = 0
+    doubts: dict[str, None] = {}  # each once, however many batches there are
 
     def estimate(landmarks: pd.DataFrame) -> pd.DataFrame:
         nonlocal faces
-        pose = estimator(landmarks, frame_size=frame_size)
+        pose = estimator(landmarks, frame_size=frame_size, warn=doubts.setdefault)
         faces += int(pose[estimator.columns[0]].notna().sum())
         return pose
 
@@ -91,7 +98,7 @@ def estimate_part(
         return [*find_landmark_columns(names)[0], *FRAME_SIZE_COLUMNS]
 
     part, rows = stream_part(source, target, estimate, reads=reads, progress=progress)
-    return PoseTable(part, rows, faces)
+    return PoseTable(part, rows, faces, tuple(doubts))
 
 
 def convert_table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from feat_pose_plugin import __version__
-from feat_pose_plugin.errors import TableError
+from feat_pose_plugin.errors import PoseWarning, TableError
 from feat_pose_plugin.files import identity, place_part, remove_parts, writing
 from feat_pose_plugin.pose.backend import FrameSize
 from feat_pose_plugin.pose.estimate import PoseEstimator
@@ -233,6 +234,9 @@ class PoseRun:
             TableError: A table cannot be read or written.
             WorkerError: The executor's processes died.
             FeatPoseError: As :func:`~feat_pose_plugin.estimate_pose`, with the name of the table.
+
+        Warns:
+            PoseWarning: As :func:`~feat_pose_plugin.estimate_pose`, once for each table.
         """
         if executor is None:
             for job in self.jobs:
@@ -281,6 +285,8 @@ class PoseRun:
             )
         with writing(target):
             place_part(made.part.path, target)
+        for doubt in made.part.doubts:
+            warnings.warn(f"{source}: {doubt}", PoseWarning, stacklevel=3)
         return made.part._replace(path=target)
 
 
