@@ -64,7 +64,12 @@ class WeightsError(FeatPoseError, RuntimeError):
 
 
 class WeightsNotFoundError(WeightsError):
-    """Weights are in none of the places where they are looked for."""
+    """Weights are in none of the places where they are looked for.
+
+    The message lists all of them, a line each, and may be longer than others.
+    """
+
+    __str__ = Exception.__str__
 
 
 class BackendError(FeatPoseError, RuntimeError):

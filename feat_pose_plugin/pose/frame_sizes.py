@@ -72,9 +72,10 @@ def read_frame_size(frame_size: object, rows: int) -> Tensor:
             else:
                 if not ((sizes < 1) | (sizes > _LARGEST_FRAME)).any():
                     return sizes
+    shown = " ".join(repr(frame_size).split())[:60]
     raise FrameSizeError(
         "frame_size must be (height, width) in pixels, two positive integers, or an array "
-        f"[{rows}, 2] of them with NaN where not known, got {frame_size!r}."
+        f"[{rows}, 2] of them with NaN where not known, got {shown}."
     )
 
 

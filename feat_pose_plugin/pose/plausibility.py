@@ -114,11 +114,11 @@ def _see(points: NDArray[np.float64]) -> _Views:
     count = inner.shape[1] / 2
     size = np.einsum("ij,ij->i", inner, inner) - count * np.einsum("ij,ij->i", middle, middle)
     explained = np.einsum("nia,ij,nja->n", view, spread, view)
-    (ax, ay, az), (bx, by, bz) = view.transpose(2, 1, 0)
-    x, y, z = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    (ax, ay, _), (bx, by, _) = view.transpose(2, 1, 0)
+    (aa, ab), (_, bb) = (view.transpose(0, 2, 1) @ view).transpose(1, 2, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         residual = np.sqrt(np.maximum(size - explained, 0) / size)
-        facing = z / np.sqrt(x * x + y * y + z * z)
+        facing = (ax * by - ay * bx) / np.sqrt(aa * bb - ab * ab)  # of the cross product
     return _Views(residual, facing, view[:, 1])
 
 
@@ -140,4 +140,4 @@ def _inner_face() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _share(of: NDArray[np.bool_]) -> float:
-    return float(of.mean())
+    return np.count_nonzero(of) / len(of)
