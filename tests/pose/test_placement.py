@@ -358,7 +358,7 @@ def test_options_that_cannot_be_are_refused_and_repeated(option, value):
     with pytest.raises(OptionError) as caught:
         estimate_pose(project_face(torch.zeros(1, 3)), **{option: value})
     assert option in str(caught.value)
-    assert repr(value) in str(caught.value)
+    assert repr(value)[:100] in str(caught.value)
 
 
 def test_rows_without_a_face_are_nan_and_disturb_no_other():
