@@ -65,7 +65,9 @@ FORMS = {
 def test_results_have_the_pose_of_their_pixels(form, meshes, shares):
     result = FORMS[form]([landmarks(mesh) for mesh in shares])
     pose = estimate_pose(result, frame_size=SIZE)
-    pd.testing.assert_frame_equal(pose, estimate_pose(meshes, frame_size=SIZE), rtol=1e-4, atol=1e-6)
+    pd.testing.assert_frame_equal(
+        pose, estimate_pose(meshes, frame_size=SIZE), rtol=1e-4, atol=1e-6
+    )
     assert pose["Yaw"][1] - pose["Yaw"][0] == pytest.approx(0.4, abs=0.1)  # to the right
 
 
@@ -82,7 +84,9 @@ def test_one_row_for_each_face_and_for_each_result_without_one(shares):
 def test_each_row_has_its_own_frame_size(meshes, shares):
     results = FORMS["FaceMesh"]([landmarks(mesh) for mesh in shares])
     pose = estimate_pose(results, frame_size=np.float32([SIZE, [np.nan, np.nan]]))
-    np.testing.assert_allclose(pose[:1], estimate_pose(meshes[:1], frame_size=SIZE), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        pose[:1], estimate_pose(meshes[:1], frame_size=SIZE), rtol=1e-4, atol=1e-6
+    )
     assert pose[1:].isna().all(axis=None)
 
 
@@ -99,7 +103,9 @@ def test_a_table_of_normalised_coordinates(meshes, shares):
     table = pd.DataFrame(shares.reshape(2, -1), columns=columns)
     table[["FrameHeight", "FrameWidth"]] = SIZE
     pose = estimate_pose(table, normalized=True)
-    pd.testing.assert_frame_equal(pose, estimate_pose(meshes, frame_size=SIZE), rtol=1e-4, atol=1e-6)
+    pd.testing.assert_frame_equal(
+        pose, estimate_pose(meshes, frame_size=SIZE), rtol=1e-4, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("points", [478, 468, 68])
