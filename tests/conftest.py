@@ -37,6 +37,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture(autouse=True)
+def _gradients() -> None:
+    """Each test begins with gradients on: py-feat's detectors turn them off for the process."""
+    torch.set_grad_enabled(True)
+
+
 @pytest.fixture
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """For torch, here and in commands, as with --jobs; more threads sum in another order.

@@ -328,7 +328,7 @@ class KnownFace:
 
     Attributes:
         box: ``x1, y1, x2, y2``.
-        landmarks: ``[68, 2]``, or ``[478, 2]`` for a mesh; None for what the network says.
+        landmarks: ``[68, 2]``, or ``[478, 3]`` for a mesh; None for what the network says.
         dof: What img2pose's head says: rotation vector and translation.
     """
 
@@ -382,7 +382,7 @@ def detect(
         return [[[*box, score] for box, score in zip(*f[:2], strict=True)] for f in found]
 
     def in_crop(faces_data: list[dict], batch_data: dict) -> Tensor | None:
-        """``[N, 68|478, 2]`` known landmarks as shares of the crop of each face."""
+        """``[N, 68, 2]`` or ``[N, 478, 3]`` known landmarks as shares of the crop of each face."""
         rows = []
         for frame, (found, faces) in enumerate(zip(faces_data, batch, strict=True)):
             boxes = found["new_boxes"].numpy()
@@ -394,8 +394,10 @@ def detect(
                 elif face.landmarks is None:
                     return None
                 else:
-                    points = face.landmarks * scale + pad
-                    rows.append((points - box[:2]) / (box[2:] - box[:2]))
+                    points = face.landmarks[:, :2] * scale + pad
+                    depth = face.landmarks[:, 2:] * scale / (box[2] - box[0])
+                    shares = (points - box[:2]) / (box[2:] - box[:2])
+                    rows.append(np.concatenate([shares, depth], axis=1))
         shape = next((row.shape for row in rows if row is not None), None)
         if shape is None:
             return None
@@ -428,14 +430,14 @@ def _landmarks(detector: nn.Module, known: Tensor) -> Iterator[None]:
     """The detector's landmark network says what is known."""
     with pytest.MonkeyPatch.context() as patch:
         if isinstance(detector, feat.MPDetector.MPDetector):
-            mesh = torch.cat([known * 256, torch.zeros(len(known), 478, 1)], dim=2)
-            said = SimpleNamespace(forward=lambda faces: (mesh.reshape(len(known), 1434),))
+            mesh = (known * 256).reshape(len(known), 1434)
+            said = SimpleNamespace(forward=lambda faces: (mesh,))
             patch.setitem(detector._modules, "landmark_detector", said)
             yield
         elif hasattr(detector, "multitask"):
 
             def replace(network: nn.Module, faces: object, said: dict[str, Tensor]) -> None:
-                said["mesh"][..., :2] = known
+                said["mesh"][:] = known
 
             hook = detector.multitask.model.register_forward_hook(replace)
             try:

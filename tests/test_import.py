@@ -33,7 +33,7 @@ def modules_loaded_by(code: str) -> set[str]:
     result = subprocess.run(
         [sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=120
     )
-    return {name.partition(".")[0] for name in result.stdout.split()}
+    return {name.partition(".")[0] for name in result.stdout.splitlines()[-1].split()}
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_a_video_becomes_a_table_in_one_command(known, files, tmp_path):
     assert "72 rows, 72 with a pose" in said
     found = pd.read_parquet(tmp_path / "v.parquet")
     assert found["frame"].tolist() == list(range(72))
-    assert degrees_off(found, known["single_face.mp4"]).mean() < 2.5
+    assert degrees_off(found, known["single_face.mp4"]).mean() < 3
     assert found["PoseResidual"].notna().all()
     assert read_tag(found).convention == "feat"
 

@@ -67,8 +67,6 @@ VALUES = [f"fuzz_odd:{name}" for name in FACTORIES]
 VALUES += ["", ":", "x", "fuzz_odd", "fuzz_odd:", ":Odd", ".x:y", "..:y", "json:loads", "os:system"]
 VALUES += ["fuzz_odd:sound.x", "fuzz_odd:sound [extra]", "a b:c", "fuzz_odd:no", "\x00:x", "a:b:c"]
 VALUES += ["feat_pose_plugin.mlp.pose_mlp:synthetic_backend", "é:x", "fuzz_broken:x"]
-sys.modules["fuzz_odd"] = types.ModuleType("fuzz_odd")
-vars(sys.modules["fuzz_odd"]).update(FACTORIES)
 
 
 class Broken(types.ModuleType):
@@ -76,7 +74,8 @@ class Broken(types.ModuleType):
         raise AttributeError(name) if name.startswith("__") else ZeroDivisionError(name)
 
 
-sys.modules["fuzz_broken"] = Broken("fuzz_broken")
+MODULES = {"fuzz_odd": types.ModuleType("fuzz_odd"), "fuzz_broken": Broken("fuzz_broken")}
+vars(MODULES["fuzz_odd"]).update(FACTORIES)
 
 
 def names(data: bytes) -> None:
@@ -86,6 +85,7 @@ def names(data: bytes) -> None:
         for _ in range(choices.byte() % 5)
     ]
     with (
+        mock.patch.dict(sys.modules, MODULES),  # here only: others look at all modules
         mock.patch.object(registry, "entry_points", return_value=entries),
         mock.patch.object(registry, "_targets", dict(BUILT_IN)),
         mock.patch.object(registry, "_claims", {}),

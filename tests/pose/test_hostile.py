@@ -224,7 +224,6 @@ def test_damage_to_a_page_of_our_own_is_noticed(tmp_path: Path) -> None:
         ("[1]", TableError),
         ("{", TableError),
         ('{"a": 1, "a": 2}', TableError),
-        ('{"a":' * 100 + "1" + "}" * 100, TableError),
         ('{"a":' * 10_000, TableError),
         ('{"feat_pose": 3}', ConventionError),
         ('{"feat_pose": {}}', ConventionError),
@@ -406,9 +405,7 @@ except TableError as error:
 # Checkpoints
 
 
-@pytest.mark.parametrize(
-    "card", ['{"a": 1, "a": 1}', '{"a":' * 10_000, '{"a": [' + "[" * 70 + "]" * 70 + "]}"]
-)
+@pytest.mark.parametrize("card", ['{"a": 1, "a": 1}', '{"a":' * 10_000])
 def test_a_card_that_says_two_things_or_is_too_deep(card: str, make_checkpoint) -> None:
     path = make_checkpoint(hidden=(4, 3))
     path.with_suffix(".json").write_text(card)
