@@ -61,6 +61,12 @@ def detect(
     from feat_pose_plugin.tables.run import refuse_existing
     from feat_pose_plugin.tables.stream import FORMATS, write_table
 
+    tables = [path for path in inputs if path.suffix.lower() in FORMATS]
+    if tables:
+        raise TableError(
+            f"{tables[0]} is a table, not a video or a picture. For its landmarks: feat-pose "
+            f"estimate {tables[0]} -o OUT"
+        )
     if output.is_dir():
         jobs = [([path], output / f"{path.stem}.csv") for path in inputs]
         if len({target for _, target in jobs}) < len(jobs):

@@ -81,8 +81,8 @@ def motion(
     summaries = []
     for source, target in tqdm(jobs, unit="table", disable=None):  # None: on a terminal only
         with only_writer(target.with_name(f".{target.name}.lock")):
-            rows = move_table(source, target, movement)
-        tqdm.write(f"{target}: {rows} rows")
+            rows, name = move_table(source, target, movement)
+        tqdm.write(f"{target}: {rows} rows, pose read and written as {name}")
         if summary:
             found = summarise_motion(
                 read_needed(source, by),
@@ -95,7 +95,7 @@ def motion(
             summaries.append(found)
     if summary:
         write_table(pa.Table.from_pandas(pd.concat(summaries), preserve_index=False), summary)
-        typer.echo(f"{summary}: {sum(map(len, summaries))} persons")
+        typer.echo(f"{summary}: a row for each person, {sum(map(len, summaries))} in all")
 
 
 @app.command(rich_help_panel=MEASURE)
@@ -164,6 +164,10 @@ def compare(
     comparison = compare_pose(one, other, convention_a=from_a, convention_b=from_b, by=by or ())
     with pd.option_context("display.width", 200, "display.max_columns", None):
         typer.echo(comparison.statistics.round(2).to_string(index=False, na_rep=""))
+    for path, table in ((first, one), (name, other)):
+        if len(table) > len(comparison.frames):
+            left_out = len(table) - len(comparison.frames)
+            typer.echo(f"{path}: {left_out} of {len(table)} rows have no pose in both tables.")
     if output:
         write_table(pa.Table.from_pandas(comparison.statistics, preserve_index=False), output)
     if picture:

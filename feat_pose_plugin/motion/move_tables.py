@@ -20,7 +20,7 @@ from feat_pose_plugin.motion.velocity import velocities
 from feat_pose_plugin.pose.quality import FLAGS_COLUMN
 from feat_pose_plugin.tables.frames import PERSON_COLUMNS
 from feat_pose_plugin.tables.pose_tables import POSE_COLUMNS
-from feat_pose_plugin.tables.stream import read_table, stream_table
+from feat_pose_plugin.tables.stream import naming, read_table, stream_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +49,7 @@ class Movement:
     use_flagged: bool = False
 
 
-def move_table(source: Path, target: Path, movement: Movement) -> int:
+def move_table(source: Path, target: Path, movement: Movement) -> tuple[int, str]:
     """Read a table, smooth its pose, add angular velocity, and write it.
 
     Only the columns of pose, frame, person and quality are held in memory, some 100 bytes a row;
@@ -61,20 +61,23 @@ def move_table(source: Path, target: Path, movement: Movement) -> int:
         movement: What is done.
 
     Returns:
-        The number of rows.
+        The number of rows, and the convention that the pose was read in.
 
     Raises:
         TableError: The source cannot be read or the target cannot be written.
         MotionError: As :func:`~feat_pose_plugin.motion.smooth_pose`.
         ConventionError: As :func:`~feat_pose_plugin.motion.smooth_pose`.
     """
-    moved = _move(read_needed(source, movement.by), movement)
-    return stream_table(
+    needed = read_needed(source, movement.by)
+    with naming(source):
+        moved, convention = _move(needed, movement)
+    rows = stream_table(
         source,
         target,
         lambda rows: moved.loc[rows.index],
         reads=lambda names: [name for name in names if name in moved],
     )
+    return rows, convention
 
 
 def read_needed(source: Path, by: Sequence[str] | None) -> pd.DataFrame:
@@ -92,8 +95,8 @@ def read_needed(source: Path, by: Sequence[str] | None) -> pd.DataFrame:
     return read_table(source, needed.intersection)
 
 
-def _move(table: pd.DataFrame, movement: Movement) -> pd.DataFrame:
-    """The columns that are new or change."""
+def _move(table: pd.DataFrame, movement: Movement) -> tuple[pd.DataFrame, str]:
+    """The columns that are new or change, and the convention of the pose."""
     require_rate(movement.fps)
     for length in (movement.seconds, movement.longest_gap):
         require_length(length)
@@ -109,4 +112,4 @@ def _move(table: pd.DataFrame, movement: Movement) -> pd.DataFrame:
     pose = [label for label in table.columns if str(label).strip() in POSE_COLUMNS]
     changed = table[pose].join(result)
     changed.attrs = table.attrs
-    return changed
+    return changed, series.convention.name

@@ -212,8 +212,8 @@ def require_radians(values: Tensor, here: Convention) -> None:
         largest_of_all = largest[largest.isfinite()].max().item()
         raise ConventionError(
             f"the pose has angles up to {largest_of_all:.4g}, and in convention {here.name!r} they "
-            "are radians. Are they degrees? Say the convention that they are in, such as "
-            "'feat-degrees', '300w-lp' or 'feat-0.6'."
+            "are radians. Are they degrees? Say the convention that they are in: 'degrees' if this "
+            "package wrote them. On the command line: --convention, --from, or --from-a."
         )
 
 

@@ -198,7 +198,7 @@ class _Answers:
         with _reading(self._source):
             frame = _to_frame(columns, self._form, self._row)
         self._row += len(frame)
-        with _naming(self._source):
+        with naming(self._source):
             block = self._function(frame)
         arrays = [pa.Array.from_pandas(block[name]) for name in block]  # NaN becomes null
         if self._schema is None:
@@ -240,7 +240,7 @@ def _changed(
 
 def _places_read(source: Path, names: list[str], reads: Reads) -> list[int]:
     plain = [name.strip() for name in names]
-    with _naming(source):
+    with naming(source):
         wanted = set(reads(plain))
     return [place for place, name in enumerate(plain) if name in wanted]
 
@@ -370,7 +370,7 @@ def _ahead(items: Iterator[_T]) -> Iterator[_T]:
 
 
 @contextmanager
-def _naming(source: Path) -> Iterator[None]:
+def naming(source: Path) -> Iterator[None]:
     """Our errors say which file they are about."""
     try:
         yield

@@ -276,7 +276,7 @@ def test_degrees_are_not_taken_for_radians(convention, tmp_path):
     table = pd.DataFrame(angles, columns=FEAT_FACEPOSE_COLUMNS_6D[:3])
     table.to_csv(tmp_path / "in.csv", index=False)
     for data in (angles, torch.from_numpy(angles), table):
-        with pytest.raises(ConventionError, match=f"'{convention}' they are radians.*'feat-degr"):
+        with pytest.raises(ConventionError, match=f"'{convention}' they are radians.*'degr"):
             convert_pose(data, convention, "300w-lp")
     out = tmp_path / "out.csv"
     options = ("--from", convention, "--to", "300w-lp")
