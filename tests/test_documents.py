@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def _of_py_feat(page: Page) -> None:
     assert page.names["degrees"].notna().all(axis=None)
     np.testing.assert_allclose(page.names["again"][ANGLES], page.names["fex"][ANGLES], atol=1e-6)
     assert feat.Detectorv1 is not Detectorv1  # uninstalled
-    assert len(pd.read_csv(page.folder / "clip.csv")) == 3
+    assert len(pd.read_csv(page.folder / "detected.csv")) == 3
 
 
 def _of_write_a_backend(page: Page) -> None:
@@ -195,6 +196,22 @@ def test_few_blocks_are_not_run():
     ]
     print("\n".join(left_out))
     assert len(left_out) <= MOST_NOT_RUN
+
+
+def test_no_two_pages_write_one_file():
+    """A reader goes from page to page in one folder, and a command replaces no file."""
+    written = Counter(
+        name
+        for page in PAGES
+        for name in {
+            name.rstrip("/")
+            for block in blocks(page)
+            if block.language == "bash" and block.not_run is None
+            for name in re.findall(r"(?:-o|--picture|--summary) (\S+)", block.code)
+        }
+    )
+    assert len(written) > 20
+    assert [name for name, pages in written.items() if pages > 1] == []
 
 
 def test_links_of_the_readme_lead_to_files():
