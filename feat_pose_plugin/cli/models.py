@@ -14,13 +14,14 @@ from feat_pose_plugin.cli.options import MACHINE, Convention, Force, LandmarkMod
 
 @app.command(rich_help_panel=MACHINE)
 def models() -> None:
-    """List the pose models and their weights.
+    """List the pose models and their weights, and the landmark models.
 
-    Where the weights lie, their hash and licence, or why they are not available here. Nothing is
-    downloaded.
+    Where the weights lie, their hash and licence, or why they are not available here; and what is
+    known of the landmarks of each detector. Nothing is downloaded.
     """
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
     from feat_pose_plugin.frameworks.native_pose import NativePose
+    from feat_pose_plugin.pose.landmark_models import available_landmark_models
     from feat_pose_plugin.pose.registry import available_pose_backends, get_pose_backend
 
     rows = [("NAME", "LANDMARKS", "SHA256", "LICENCE", "WEIGHTS")]
@@ -39,6 +40,16 @@ def models() -> None:
             rows.append((name, "none", "-", provenance.licence, f"needs {backend.needs}"))
         elif not provenance.weights:
             rows.append((name, "any", "-", provenance.licence, "needs none"))
+    _print_table(rows)
+    typer.echo("")
+    profiles = [("LANDMARK MODEL", "KIND", "PITCH ZERO", "RESIDUAL LIMIT", "MEASURED ON")]
+    for model in available_landmark_models():
+        numbers = f"{model.pitch_zero_deg:.1f} deg", f"{model.residual_limit:.3f}"
+        profiles.append((model.name, model.kind, *numbers, model.measured))
+    _print_table(profiles)
+
+
+def _print_table(rows: list[tuple[str, str, str, str, str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for *cells, last in rows:
         typer.echo("  ".join(map(str.ljust, cells, widths)) + "  " + last)

@@ -23,6 +23,7 @@ from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, estimate_pose
 from feat_pose_plugin.cli.demo import find_demo_tables
 from feat_pose_plugin.mlp.pose_mlp import BUNDLED
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE, load_checkpoint
+from feat_pose_plugin.pose.landmark_models import available_landmark_models
 from feat_pose_plugin.tables.journal import JOURNAL
 
 POSE = FEAT_FACEPOSE_COLUMNS_6D
@@ -325,8 +326,12 @@ def hub(
 def test_models_lists_weights_and_asks_no_hub(hub: _Hub) -> None:
     result = subprocess.run([COMMAND, "models"], capture_output=True, text=True, check=True)
     assert hub.requests == []
-    lines = [line.split(maxsplit=4) for line in result.stdout.splitlines()]
-    for kind in ("2d", "3d"):
+    models, _, profiles = result.stdout.partition("\n\n")
+    assert [line.split()[:2] for line in profiles.splitlines()[1:]] == [
+        [model.name, model.kind] for model in available_landmark_models()
+    ]
+    lines = [line.split(maxsplit=4) for line in models.splitlines()]
+    for kind in ("2d", "3d", "mesh"):
         path = BUNDLED / f"pose_mlp_synth_{kind}.safetensors"
         sha256 = load_checkpoint(path).sha256[:12]
         assert ["pose_mlp_synth", kind, sha256, "MIT", str(path)] in lines
@@ -356,7 +361,7 @@ def test_models_with_weights_of_ones_own_lists_them(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv(PATH_VARIABLE, str(path))
     result = feat_pose("models")
     assert result.exit_code == 0, result.output
-    lines = [line.split() for line in result.stdout.splitlines()]
+    lines = [line.split() for line in result.stdout.splitlines() if line]
     assert {line[1] for line in lines if line[0] == "pose_mlp"} == {"2d", "3d"}
     assert all(line[-1] == str(path) for line in lines if line[0] == "pose_mlp")
 
