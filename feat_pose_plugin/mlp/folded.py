@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cmath
 import math
+import threading
 from collections.abc import Iterator
 from typing import Any, Generic, NamedTuple
 
@@ -32,6 +33,9 @@ from feat_pose_plugin.pose.landmarks import (
 _RIGHT, _LEFT = OUTER_EYE_CORNERS
 _HALF_ROOT = math.sqrt(0.5)
 _FEW = 64  # faces
+# OpenBLAS, by which NumPy multiplies, ends the process where more threads than it was built for
+# (64 at least) multiply at once.
+_MULTIPLYING = threading.BoundedSemaphore(32)
 _gelu = torch.ops.aten.gelu_.default  # in place, which torch.nn.functional has no name for
 
 Floats = NDArray[np.float32]
@@ -75,6 +79,10 @@ class Folded(NamedTuple):
         """``[B, features]`` or ``[features]`` to ``[B, 6]`` or ``[6]``."""
         if len(x) > _FEW and x.ndim > 1:
             return self._many(torch.from_numpy(x)).numpy()
+        with _MULTIPLYING:
+            return self._few(x)
+
+    def _few(self, x: Floats) -> Floats:
         for weight, bias, least, gain, shift in self.few:
             x = x.dot(weight)
             x += bias

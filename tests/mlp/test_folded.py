@@ -225,6 +225,7 @@ def test_any_numbers_are_an_answer_or_six_nan(points, coinciding):
 
 
 def test_two_hundred_threads_at_once(checkpoint):
+    """More than OpenBLAS serves at a time: it ended the process."""
     network = FoldedPoseNetwork(checkpoint)
     start = threading.Barrier(200)
     landmarks = faces(200, checkpoint, seed=1)
@@ -233,11 +234,10 @@ def test_two_hundred_threads_at_once(checkpoint):
 
     def estimate(row: int) -> None:
         start.wait()
-        for _ in range(5):
-            alone, batch = network(landmarks[row : row + 1]), network(landmarks[row : row + 10])
-            for pose, rows in ((alone, 1), (batch, 10)):
-                if degrees_between(pose, expected[row : row + rows]) > SAME:
-                    wrong.append(row)
+        alone, batch = network(landmarks[row : row + 1]), network(landmarks[row : row + 10])
+        for pose, rows in ((alone, 1), (batch, 10)):
+            if degrees_between(pose, expected[row : row + rows]) > SAME:
+                wrong.append(row)
 
     threads = [threading.Thread(target=estimate, args=(row,)) for row in range(200)]
     for thread in threads:
