@@ -112,11 +112,11 @@ def _see(points: NDArray[np.float64]) -> _Views:
     found = inner @ sums
     view, middle = found[:, :6].reshape(-1, 3, 2), found[:, 6:]
     count = inner.shape[1] / 2
-    size = np.einsum("ij,ij->i", inner, inner) - count * np.einsum("ij,ij->i", middle, middle)
-    explained = np.einsum("nia,ij,nja->n", view, spread, view)
-    (ax, ay, _), (bx, by, _) = view.transpose(2, 1, 0)
-    (aa, ab), (_, bb) = (view.transpose(0, 2, 1) @ view).transpose(1, 2, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):  # of numbers that are no pixels
+        size = np.einsum("ij,ij->i", inner, inner) - count * np.einsum("ij,ij->i", middle, middle)
+        explained = np.einsum("nia,ij,nja->n", view, spread, view)
+        (ax, ay, _), (bx, by, _) = view.transpose(2, 1, 0)
+        (aa, ab), (_, bb) = (view.transpose(0, 2, 1) @ view).transpose(1, 2, 0)
         residual = np.sqrt(np.maximum(size - explained, 0) / size)
         facing = (ax * by - ay * bx) / np.sqrt(aa * bb - ab * ab)  # of the cross product
     return _Views(residual, facing, view[:, 1])

@@ -194,10 +194,10 @@ def test_millimetres_are_said_only_of_what_is_in_them(tmp_path):
 def test_the_docs_run(tmp_path, monkeypatch, open_page):
     monkeypatch.chdir(tmp_path)
     shutil.copy(find_demo_tables()[0], "clip.csv")
-    Path("posed").mkdir()
+    Path("reported").mkdir()
     for command in re.findall(r"^feat-pose (.*)$", PAGE.read_text("utf-8"), re.MULTILINE):
         assert feat_pose(*command.split()).exit_code == 0
-    headings = open_page(tmp_path / "report.html").locator("h2").all_inner_texts()
+    headings = open_page(tmp_path / "clip_report.html").locator("h2").all_inner_texts()
     described = re.findall(r"^\| ([A-Z][^|]*?) \|", PAGE.read_text("utf-8"), re.MULTILINE)
     assert headings == described
 
