@@ -49,6 +49,8 @@ def landmarks(data: bytes) -> None:
         assert not exact or size is not None, "sound landmarks are refused"
         return
     expected = sorted(clean) if exact else []
+    if kind == "auto" and source.ndim == 3 and source.shape[2] == 3:
+        kind = "3d"
     check_pose(pose, len(source), expected, known_pose(kind))
     if exact:
         usable = usable_rows(torch.from_numpy(faces)).numpy()
