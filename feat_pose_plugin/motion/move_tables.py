@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from feat_pose_plugin.motion.local_fit import fit_locally, half_window
 from feat_pose_plugin.motion.neutral import relative_pose
 from feat_pose_plugin.motion.series import (
+    GROUP_COLUMNS,
     WEIGHT_COLUMN,
     read_series,
     require_length,
@@ -18,7 +19,6 @@ from feat_pose_plugin.motion.series import (
 from feat_pose_plugin.motion.smoothing import BRIDGED_COLUMN, smoothed
 from feat_pose_plugin.motion.velocity import velocities
 from feat_pose_plugin.pose.quality import FLAGS_COLUMN
-from feat_pose_plugin.tables.frames import PERSON_COLUMNS
 from feat_pose_plugin.tables.pose_tables import POSE_COLUMNS
 from feat_pose_plugin.tables.stream import naming, read_table, stream_table
 
@@ -90,7 +90,7 @@ def read_needed(source: Path, by: Sequence[str] | None) -> pd.DataFrame:
     Raises:
         TableError: The source cannot be read.
     """
-    persons = ("input", *PERSON_COLUMNS) if by is None else by
+    persons = GROUP_COLUMNS if by is None else by
     needed = {*POSE_COLUMNS, "frame", FLAGS_COLUMN, WEIGHT_COLUMN, *persons}
     return read_table(source, needed.intersection)
 

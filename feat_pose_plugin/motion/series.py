@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+GROUP_COLUMNS = ("input", *PERSON_COLUMNS)
+"""What tells files and persons apart where nobody says."""
 WEIGHT_COLUMN = "PoseError"
 _DEFAULT_CONVENTION = "feat"
 
@@ -187,7 +189,7 @@ def group_columns(table: pd.DataFrame, by: str | Sequence[str] | None) -> list[H
     """
     label_of = {str(label).strip(): label for label in table.columns}
     if by is None:
-        return [label_of[name] for name in ("input", *PERSON_COLUMNS) if name in label_of]
+        return [label_of[name] for name in GROUP_COLUMNS if name in label_of]
     names = [by] if isinstance(by, str) else list(by)
     missing = [name for name in names if name not in label_of]
     if missing:

@@ -156,16 +156,6 @@ def read_table(path: Path, reads: Reads = list) -> pd.DataFrame:
         return _to_frame(pa.concat_tables(batches), form)
 
 
-def read_batches(path: Path) -> Iterator[pd.DataFrame]:
-    """As :func:`read_table`, all columns, some thousand rows at a time and at least once."""
-    form, rows = _form_of(path), 0
-    for columns, _, _ in _read_csv(path) if form else _read_parquet(path):
-        with _reading(path):
-            frame = _to_frame(columns, form, rows)
-        rows += len(frame)
-        yield frame
-
-
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a table, whole or not at all.
 
