@@ -80,7 +80,7 @@ def test_each_face_has_its_pose():
     )
     assert len(found) == 2
     poses = pd.DataFrame([face["pose"] for face in found])
-    pd.testing.assert_frame_equal(poses, expected, check_dtype=False)
+    pd.testing.assert_frame_equal(poses, expected, check_dtype=False, atol=1e-5)
 
 
 def test_a_row_without_a_face_is_nan_and_no_backend_sees_its_landmarks():
