@@ -145,7 +145,7 @@ def compare(
     import pyarrow as pa
 
     from feat_pose_plugin.evaluation.compare import compare_pose
-    from feat_pose_plugin.evaluation.compare_picture import plot_comparison
+    from feat_pose_plugin.evaluation.picture import plot_comparison
     from feat_pose_plugin.files import write_whole, writing
     from feat_pose_plugin.pose.estimate import estimate_pose
     from feat_pose_plugin.tables.run import refuse_existing

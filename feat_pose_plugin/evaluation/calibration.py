@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from feat_pose_plugin.errors import EvaluationError
-from feat_pose_plugin.evaluation.angles import angles_of
+from feat_pose_plugin.evaluation.angles import matrix_to_angles
 from feat_pose_plugin.evaluation.estimates import measure
-from feat_pose_plugin.evaluation.figures import DRAWS, bootstrap
+from feat_pose_plugin.evaluation.figures import Numbers, bootstrap
 from feat_pose_plugin.evaluation.reference import Reference
 from feat_pose_plugin.pose.backend import PoseBackend
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec, mean_rotation, rotvec_to_matrix
@@ -47,12 +48,7 @@ class HeadZero:
 
 
 def head_zero(
-    estimated: Tensor,
-    reference: Tensor,
-    *,
-    groups: NDArray[np.generic] | None = None,
-    draws: int = DRAWS,
-    seed: int = 0,
+    estimated: Tensor, reference: Tensor, *, groups: NDArray[np.generic] | None = None
 ) -> HeadZero:
     """Fit the constant rotation between two zeros of the head.
 
@@ -64,32 +60,25 @@ def head_zero(
         estimated: ``[n, 3, 3]`` float64 rotations.
         reference: ``[n, 3, 3]`` float64 rotations of the same faces in the same camera axes.
         groups: ``[n]`` values; faces with equal ones (frames of one video) are drawn together.
-        draws: How often faces are drawn for the standard errors.
-        seed: Of the draws.
 
     Returns:
         The constant. Rows with NaN are not counted.
 
     Raises:
-        EvaluationError: The rotations do not pair up, or none is known on both sides.
+        EvaluationError: No face has both rotations.
     """
-    if estimated.shape != reference.shape or estimated.shape[1:] != (3, 3):
-        raise EvaluationError(
-            f"head_zero needs two sets of [n, 3, 3] rotations, got {list(estimated.shape)} and "
-            f"{list(reference.shape)}."
-        )
     apart = estimated.mT @ reference
     known = apart.isfinite().flatten(1).all(dim=1)
     apart = apart[known]
     if not len(apart):
         raise EvaluationError(f"none of {len(known)} faces has both rotations.")
+    median = partial(np.median, axis=0)
     zero = mean_rotation(apart)
     rest = matrix_to_rotvec(zero.mT @ apart).numpy()
     for _ in range(20):  # each step leaves a small part of the one before
-        zero = zero @ rotvec_to_matrix(torch.from_numpy(_median(rest)))
+        zero = zero @ rotvec_to_matrix(torch.from_numpy(median(rest)))
         rest = matrix_to_rotvec(zero.mT @ apart).numpy()
-    kept_groups = None if groups is None else groups[known.numpy()]
-    medians = bootstrap(_median, rest, groups=kept_groups, draws=draws, seed=seed)
+    medians = bootstrap(median, rest, None if groups is None else groups[known.numpy()])
     return HeadZero(
         rotation_vector_deg=_degrees(matrix_to_rotvec(zero).numpy()),
         standard_error_deg=_degrees(medians.std(axis=0, ddof=1)),
@@ -122,26 +111,18 @@ class Calibration:
         turn = self.turn
         columns = (turn.rotation_vector_deg, turn.standard_error_deg, turn.spread_deg)
         lines = [
-            f"{axis}  {value:+7.2f} +- {error:.2f}   (mean absolute rest {spread:.2f})"
+            f"{axis}  {value:+7.2f} +- {error:.2f}   (mean absolute rest {spread:.2f})\n"
             for axis, value, error, spread in zip("xyz", *columns, strict=True)
         ]
-        return "\n".join(
-            [
-                f"R_reference = R_estimated @ C, degrees, {turn.faces} faces",
-                *lines,
-                f"Pitch alone: {self.pitch_deg:+.2f} +- {self.pitch_standard_error_deg:.2f}, "
-                f"which leaves a mean absolute error of {self.mae_deg:.2f} over the three angles.",
-            ]
+        return (
+            f"R_reference = R_estimated @ C, degrees, {turn.faces} faces\n{''.join(lines)}"
+            f"Pitch alone: {self.pitch_deg:+.2f} +- {self.pitch_standard_error_deg:.2f}, "
+            f"which leaves a mean absolute error of {self.mae_deg:.2f} over the three angles."
         )
 
 
 def calibrate(
-    backend: str | PoseBackend,
-    reference: Reference,
-    *,
-    landmark_model: str,
-    draws: int = DRAWS,
-    seed: int = 0,
+    backend: str | PoseBackend, reference: Reference, *, landmark_model: str
 ) -> Calibration:
     """Measure the constant from a backend's zero of the head to that of a reference.
 
@@ -152,10 +133,7 @@ def calibrate(
     Args:
         backend: A name of :func:`~feat_pose_plugin.available_pose_backends`, or a backend.
         reference: Faces with a known pose.
-        landmark_model: ``"2d"``, ``"3d"`` or ``"auto"``, as in
-            :func:`~feat_pose_plugin.estimate_pose`.
-        draws: How often faces are drawn for the standard errors.
-        seed: Of the draws.
+        landmark_model: What made the landmarks, as in :func:`~feat_pose_plugin.estimate_pose`.
 
     Returns:
         The constant C, ``R_reference = R_estimated @ C`` in img2pose's camera axes.
@@ -165,36 +143,23 @@ def calibrate(
         BackendError: The backend is unknown or broke its contract.
     """
     measured = measure(backend, reference, landmark_model)
-    rows = torch.from_numpy(measured.rows)
-    groups = None if reference.groups is None else reference.groups[measured.rows]
-    angles, known_deg = angles_of(reference.convention), reference.angles_deg[rows]
     errors = []
     for pitch in np.deg2rad(_PITCHES_DEG):
         zero = rotvec_to_matrix(torch.tensor([pitch, 0.0, 0.0], dtype=torch.float64))
-        wrapped = (angles.from_matrix(measured.estimated @ zero) - known_deg + 180) % 360 - 180
-        errors.append(wrapped.abs().mean(dim=1).numpy())
+        found = matrix_to_angles(measured.estimated @ zero, reference.convention)
+        apart = found - measured.known_deg
+        errors.append(((apart + 180) % 360 - 180).abs().mean(dim=1).numpy())
+
+    def best(by_pitch: Numbers) -> Numbers:
+        return _PITCHES_DEG[[by_pitch.mean(axis=0).argmin()]]
+
     by_pitch = np.stack(errors, axis=1)  # [n, pitches]
-    mean = by_pitch.mean(axis=0)
-    best = bootstrap(
-        lambda faces: _PITCHES_DEG[[faces.mean(axis=0).argmin()]],
-        by_pitch,
-        groups=groups,
-        draws=draws,
-        seed=seed,
-    )
     return Calibration(
-        turn=head_zero(
-            measured.estimated, reference.rotation[rows], groups=groups, draws=draws, seed=seed
-        ),
-        pitch_deg=float(_PITCHES_DEG[mean.argmin()]),
-        pitch_standard_error_deg=float(best.std(ddof=1)),
-        mae_deg=float(mean.min()),
+        turn=head_zero(measured.estimated, measured.known, groups=measured.groups),
+        pitch_deg=float(best(by_pitch)[0]),
+        pitch_standard_error_deg=float(bootstrap(best, by_pitch, measured.groups).std(ddof=1)),
+        mae_deg=float(by_pitch.mean(axis=0).min()),
     )
-
-
-def _median(rest: NDArray[np.float64]) -> NDArray[np.float64]:
-    median: NDArray[np.float64] = np.median(rest, axis=0)
-    return median
 
 
 def _degrees(radians: NDArray[np.float64]) -> Vector:

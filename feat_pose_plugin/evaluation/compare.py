@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from feat_pose_plugin.errors import EvaluationError
+from feat_pose_plugin.pose.columns import find_column
 from feat_pose_plugin.pose.conventions import find_convention
 from feat_pose_plugin.pose.convert import convert_pose, find_pose_columns
 from feat_pose_plugin.pose.tag import read_tag
 from feat_pose_plugin.tables.frames import first_frame, frame_numbers
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 ANGLES = ["Pitch", "Roll", "Yaw"]
-_LIMITS = 1.96  # standard deviations: 95 of 100 differences, if they are normal
+LIMITS = 1.96  # standard deviations: 95 of 100 differences, if they are normal
 _FEWEST = 3
 _FRAME = "frame"
 
@@ -82,17 +80,14 @@ def compare_pose(
         ConventionError: A table has no pose in its convention.
     """
     keys = [by] if isinstance(by, str) else list(by)
-    one, other = (
-        _angles(table, convention, keys)
-        for table, convention in ((a, convention_a), (b, convention_b))
-    )
+    one, other = _angles(a, convention_a, keys), _angles(b, convention_b, keys)
     if _FRAME in one and _FRAME in other:
         on = [*keys, _FRAME]
         for name, table in (("first", one), ("second", other)):
             if table.duplicated(on).any():
-                row = table[table.duplicated(on)].iloc[0]
+                frame = table.loc[table.duplicated(on), _FRAME].iloc[0]
                 raise EvaluationError(
-                    f"the {name} table has two rows of frame {row[_FRAME]:g}. Pass by=, the column "
+                    f"the {name} table has two rows of frame {frame:g}. Pass by=, the column "
                     "that tells persons apart, or keep one row a frame."
                 )
         both = one.merge(other, on=on, suffixes=("_a", "_b"))
@@ -110,37 +105,40 @@ def compare_pose(
             "Rows are matched by the column 'frame' and by those in by=."
         )
     both = both.reset_index(drop=True)
-    turn_a, turn_b = (_turns(both, table) for table in "ab")
+    turn_a, turn_b = (
+        Rotation.from_matrix(convert_pose(np.deg2rad(angles), "feat", "matrix"))
+        for angles in (both[[f"{name}_{table}" for name in ANGLES]].to_numpy() for table in "ab")
+    )
     for name in ANGLES:
         both[f"{name}_difference"] = (both[f"{name}_a"] - both[f"{name}_b"] + 180) % 360 - 180
     both["Angle"] = np.rad2deg((turn_b.inv() * turn_a).magnitude())
     statistics = []
-    for person, rows in _persons(both, keys):
+    persons = both.groupby(keys).ngroup().to_numpy() if keys else np.zeros(len(both))
+    for person in np.unique(persons[persons >= 0]):
+        rows = np.flatnonzero(persons == person)
         constant = (turn_b[rows].inv() * turn_a[rows]).mean()
         left = (turn_b[rows] * constant).inv() * turn_a[rows]
-        table = _describe(both.iloc[rows], constant, left)
-        for key, value in zip(reversed(keys), reversed(person), strict=True):
-            table.insert(0, key, value)
-        statistics.append(table)
-    return Comparison(both, pd.concat(statistics, ignore_index=True))
+        who = both.loc[rows[0], keys].to_dict()
+        statistics += [who | row for row in _describe(both.iloc[rows], constant, left)]
+    return Comparison(both, pd.DataFrame(statistics))
 
 
 def _angles(table: pd.DataFrame, convention: str | None, keys: list[str]) -> pd.DataFrame:
     """Angles in degrees with the signs of ``feat``, beside the columns that rows are matched by."""
-    tag = read_tag(table)
-    if convention is None and tag is None:
+    if convention is None:
         names = {str(label).strip() for label in table.columns}
         is_openface = set(find_convention("openface").table_names.values()) <= names
-        convention = "openface" if is_openface and not set(ANGLES) <= names else "feat"
-    here = find_convention(convention or tag.convention)  # type: ignore[union-attr]
-    pose = table[find_pose_columns(table, here)].copy()
-    converted = convert_pose(pose, here.name, "feat")[ANGLES]
-    found = pd.DataFrame(np.rad2deg(converted.to_numpy(np.float64)), columns=ANGLES)
-    label_of: dict[str, Hashable] = {str(label).strip(): label for label in table.columns}
+        tag = read_tag(table)
+        untagged = "openface" if is_openface and not set(ANGLES) <= names else "feat"
+        convention = tag.convention if tag else untagged
+    pose = table[find_pose_columns(table, find_convention(convention))].copy()
+    radians = convert_pose(pose, convention, "feat")[ANGLES].to_numpy(np.float64)
+    found = pd.DataFrame(np.rad2deg(radians), columns=ANGLES)
     for key in keys:
-        if key not in label_of:
+        column = find_column(table, key)
+        if column is None:
             raise EvaluationError(f"a table has no column {key!r} to tell persons apart.")
-        found[key] = table[label_of[key]].to_numpy()
+        found[key] = column.to_numpy()
     frames = frame_numbers(table)
     if frames is not None:
         found[_FRAME] = frames - first_frame(table)
@@ -148,62 +146,47 @@ def _angles(table: pd.DataFrame, convention: str | None, keys: list[str]) -> pd.
     return found
 
 
-def _turns(both: pd.DataFrame, table: str) -> Rotation:
-    angles = np.deg2rad(both[[f"{name}_{table}" for name in ANGLES]].to_numpy(np.float64))
-    return Rotation.from_matrix(convert_pose(angles, "feat", "matrix"))
+def _describe(
+    frames: pd.DataFrame, constant: Rotation, left: Rotation
+) -> Iterator[dict[str, object]]:
+    """Statistics of one person: a row for each angle, and one for the whole rotation.
 
-
-def _persons(both: pd.DataFrame, keys: list[str]) -> list[tuple[tuple[Any, ...], NDArray[np.intp]]]:
-    """Each person of the frames and its rows; one without a name where nothing tells them apart."""
-    if not keys:
-        return [((), np.arange(len(both)))]
-    return [
-        (person if isinstance(person, tuple) else (person,), np.asarray(rows))
-        for person, rows in both.groupby(keys).indices.items()
-    ]
-
-
-def _describe(frames: pd.DataFrame, constant: Rotation, left: Rotation) -> pd.DataFrame:
-    """Statistics of one person: a row for each angle, and one for the whole rotation."""
+    ``left`` is what is left of the rotations between the tables without the constant one.
+    """
     constants, rest = (
         np.rad2deg(convert_pose(turn.as_matrix(), "matrix", "feat")) for turn in (constant, left)
     )
-    rows: list[dict[str, object]] = []
     for place, name in enumerate(ANGLES):
-        difference = frames[f"{name}_difference"].to_numpy()
         one, other = frames[f"{name}_a"].to_numpy(), frames[f"{name}_b"].to_numpy()
-        moves = len(frames) > 1 and other.std() > 0 and one.std() > 0
+        moves = other.std() > 0 and one.std() > 0  # not so in a single frame
         slope, offset = np.polyfit(other, one, 1) if moves else (np.nan, np.nan)
-        rows.append(
-            {
-                "Angle": name,
-                **_limits(difference),
-                "Slope": slope,
-                "Offset": offset,
-                "Correlation": np.corrcoef(one, other)[0, 1] if moves else np.nan,
-                "Constant": constants[place],
-                "AroundConstant": np.sqrt(np.square(rest[:, place]).mean()),
-            }
-        )
-    around = np.rad2deg(left.magnitude())
-    rows.append(
-        {
-            "Angle": "Rotation",
-            **_limits(frames["Angle"].to_numpy()),
-            "Constant": np.rad2deg(constant.magnitude()),
-            "AroundConstant": np.sqrt(np.square(around).mean()),
+        yield {
+            "Angle": name,
+            **_limits(frames[f"{name}_difference"]),
+            "Slope": slope,
+            "Offset": offset,
+            "Correlation": np.corrcoef(one, other)[0, 1] if moves else np.nan,
+            "Constant": constants[place],
+            "AroundConstant": _root_mean_square(rest[:, place]),
         }
-    )
-    return pd.DataFrame(rows)
+    yield {
+        "Angle": "Rotation",
+        **_limits(frames["Angle"]),
+        "Constant": np.rad2deg(constant.magnitude()),
+        "AroundConstant": _root_mean_square(np.rad2deg(left.magnitude())),
+    }
 
 
-def _limits(difference: NDArray[np.float64]) -> dict[str, float]:
-    mean = float(difference.mean())
-    sd = float(difference.std(ddof=1)) if len(difference) > 1 else np.nan
+def _limits(difference: pd.Series[float]) -> dict[str, float]:
+    mean, sd = difference.mean(), difference.std()
     return {
         "Frames": len(difference),
         "Difference": mean,
         "SD": sd,
-        "LimitLow": mean - _LIMITS * sd,
-        "LimitHigh": mean + _LIMITS * sd,
+        "LimitLow": mean - LIMITS * sd,
+        "LimitHigh": mean + LIMITS * sd,
     }
+
+
+def _root_mean_square(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.square(values).mean()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,10 +14,7 @@ from feat_pose_plugin.evaluation.reference import Reference
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
 from feat_pose_plugin.pose.conventions import find_convention
 from feat_pose_plugin.pose.estimate import PoseEstimator
-from feat_pose_plugin.pose.landmarks import (
-    Landmarks,
-    usable_rows,
-)
+from feat_pose_plugin.pose.landmarks import Landmarks, usable_rows
 from feat_pose_plugin.pose.registry import find_pose_backend
 from feat_pose_plugin.tables.selection import keep_rows
 
@@ -25,51 +22,54 @@ from feat_pose_plugin.tables.selection import keep_rows
 LARGEST_ANGLE_DEG = 99.0
 
 
-@dataclass(frozen=True)
-class Measured:
-    """The faces of a reference that can be measured.
+class Measured(NamedTuple):
+    """The faces of a reference that can be measured, and how many others there are and why.
 
-    Attributes:
-        rows: ``[m]`` which faces of the reference these are.
-        estimated: ``[m, 3, 3]`` float64 estimated rotations, img2pose's camera axes and zero.
-        left_out: How many faces are left out for which reason; each face counts once.
+    ``rows`` are their ``[m]`` numbers, ``estimated`` and ``known`` ``[m, 3, 3]`` float64 rotations
+    from img2pose's zero and from that of the reference, ``known_deg`` its ``[m, 3]`` angles.
     """
 
     rows: NDArray[np.intp]
     estimated: Tensor
+    known: Tensor
+    known_deg: Tensor
+    groups: NDArray[np.generic] | None
     left_out: dict[str, int]
 
 
 def measure(backend: str | PoseBackend, reference: Reference, landmark_model: str) -> Measured:
-    """Estimate the faces of a reference and set aside those that cannot be measured.
-
-    Raises:
-        EvaluationError: No face is left.
-    """
+    """Estimate the faces of a reference; those that cannot be measured are counted once each."""
     landmarks = reference.landmarks
     if landmark_model != "auto":
         landmarks = landmarks.made_by(landmark_model)
     rotation = estimate_rotations(backend, landmarks, reference.frame_size)
-    reasons = {
-        "landmarks missing": ~usable_rows(landmarks.points),
-        "reference missing": ~reference.rotation.isfinite().flatten(1).all(dim=1),
-        f"reference beyond {LARGEST_ANGLE_DEG:g} degrees": (
-            reference.angles_deg.abs() > LARGEST_ANGLE_DEG
-        ).any(dim=1),
-        "no estimate": ~rotation.isfinite().flatten(1).all(dim=1),
-    }
-    kept, left_out = keep_rows(reasons)
+    known_deg = reference.angles_deg
+    kept, left_out = keep_rows(
+        {
+            "landmarks missing": ~usable_rows(landmarks.points),
+            "reference missing": ~reference.rotation.isfinite().flatten(1).all(dim=1),
+            f"reference beyond {LARGEST_ANGLE_DEG:g} degrees": (
+                known_deg.abs() > LARGEST_ANGLE_DEG
+            ).any(dim=1),
+            "no estimate": ~rotation.isfinite().flatten(1).all(dim=1),
+        }
+    )
     if not kept.any():
         raise EvaluationError(
             f"none of the {len(kept)} faces of {reference.name} can be measured: {left_out}."
         )
-    return Measured(np.flatnonzero(kept.numpy()), rotation[kept], left_out)
+    return Measured(
+        rows=np.flatnonzero(kept.numpy()),
+        estimated=rotation[kept],
+        known=reference.rotation[kept],
+        known_deg=known_deg[kept],
+        groups=None if reference.groups is None else reference.groups[kept.numpy()],
+        left_out=left_out,
+    )
 
 
 def estimate_rotations(
-    backend: str | PoseBackend,
-    landmarks: Landmarks,
-    frame_size: FrameSize | Tensor | None,
+    backend: str | PoseBackend, landmarks: Landmarks, frame_size: FrameSize | Tensor | None
 ) -> Tensor:
     """``[n, 3, 3]`` float64 rotations in the camera's axes; NaN where none is estimated."""
     convention = find_convention("img2pose")

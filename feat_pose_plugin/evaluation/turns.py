@@ -14,10 +14,14 @@ from torch import Tensor
 
 from feat_pose_plugin.errors import EvaluationError
 from feat_pose_plugin.evaluation.estimates import estimate_rotations
-from feat_pose_plugin.evaluation.reference import as_doubles, as_frame_size, read_arrays
+from feat_pose_plugin.evaluation.reference import read_arrays
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
 from feat_pose_plugin.pose.landmarks import Landmarks, read_landmarks
 from feat_pose_plugin.pose.rotations import geodesic_angle, matrix_to_rotvec, rotvec_to_matrix
+from feat_pose_plugin.tables.stream import naming
+
+_KEYS = ["landmarks", "sweep", "face"]
+_SWEEP, _FARTHEST_DEG = "yaw", 50  # whose errors are told: beyond, pictures look odd
 
 
 @dataclass(frozen=True)
@@ -48,44 +52,30 @@ def read_turns(path: str | Path, landmark_models: Mapping[str, str]) -> Turns:
         path: An NPZ file with ``face`` [n], ``sweep`` [n], ``angle_deg`` [n],
             ``rotation_vector`` [n, 3] (radians, img2pose's camera axes), landmarks, and, if it
             likes, ``frame_size`` [2] (height, width).
-        landmark_models: Which arrays hold landmarks, and of which type each is: ``"2d"``, ``"3d"``
-            or ``"auto"``.
+        landmark_models: Which arrays hold landmarks, and what made each.
 
     Returns:
         The pictures, in the order of the file.
 
     Raises:
         TableError: The file cannot be read.
-        EvaluationError: An array is missing or malformed, or a sweep lacks its picture at 0.
+        EvaluationError: An array is missing or malformed.
         LandmarkError: An array holds no 68 landmarks.
     """
     path = Path(path)
-    named = ("face", "sweep", "angle_deg")
-    arrays = read_arrays(path, [*named, "rotation_vector", *landmark_models], ["frame_size"])
-    rotvec = as_doubles(path, "rotation_vector", arrays["rotation_vector"], 3)
-    shapes = {name: arrays[name].shape for name in named}
-    if set(shapes.values()) != {(len(rotvec),)}:
-        raise EvaluationError(
-            f"arrays of {path} do not belong together: {shapes} and {len(rotvec)} rotation vectors."
+    rows = {"rotation_vector": (3,), "angle_deg": (), "face": None, "sweep": None}
+    with naming(path):
+        arrays, size = read_arrays(path, rows | dict.fromkeys(landmark_models), {})
+        return Turns(
+            face=arrays["face"],
+            sweep=arrays["sweep"],
+            angle_deg=arrays["angle_deg"],
+            rotation=rotvec_to_matrix(torch.from_numpy(arrays["rotation_vector"])),
+            landmarks={
+                key: read_landmarks(arrays[key], model) for key, model in landmark_models.items()
+            },
+            frame_size=size,
         )
-    size = arrays.get("frame_size")
-    turns = Turns(
-        face=arrays["face"],
-        sweep=arrays["sweep"],
-        angle_deg=arrays["angle_deg"],
-        rotation=rotvec_to_matrix(rotvec),
-        landmarks={
-            key: read_landmarks(arrays[key], landmark_model)
-            for key, landmark_model in landmark_models.items()
-        },
-        frame_size=None if size is None else as_frame_size(path, size),
-    )
-    for key, landmarks in turns.landmarks.items():
-        if len(landmarks.points) != len(rotvec):
-            raise EvaluationError(
-                f"array {key!r} of {path} has {len(landmarks.points)} rows for {len(rotvec)} turns."
-            )
-    return turns
 
 
 def turn_gains(backend: str | PoseBackend, turns: Turns) -> pd.DataFrame:
@@ -109,49 +99,43 @@ def turn_gains(backend: str | PoseBackend, turns: Turns) -> pd.DataFrame:
         BackendError: The backend is unknown or broke its contract.
     """
     pictures = _relative_turns(backend, turns)
-    keys = ["landmarks", "sweep", "face"]
     positive, negative = (
         pictures[sign * pictures["angle_deg"] > 0]
         .assign(angle_deg=lambda part: part["angle_deg"].abs())
-        .set_index([*keys, "angle_deg"])
+        .set_index([*_KEYS, "angle_deg"])
         for sign in (1, -1)
     )
     both = (positive - negative).dropna()
-    estimated = both[["estimated_x", "estimated_y", "estimated_z"]].to_numpy()
-    known = both[["known_x", "known_y", "known_z"]].to_numpy()
+    estimated, known = (both.filter(like=f"{name}_").to_numpy() for name in ("estimated", "known"))
     both["gain"] = (estimated * known).sum(axis=1) / (known**2).sum(axis=1)
     return both.groupby(["landmarks", "sweep", "angle_deg"]).agg(
         gain=("gain", "mean"), standard_error=("gain", "sem"), faces=("gain", "size")
     )
 
 
-def turn_errors(
-    backend: str | PoseBackend, turns: Turns, *, sweep: str = "yaw", up_to_deg: float = 50
-) -> pd.DataFrame:
-    """Mean geodesic error of the relative turn over a sweep.
+def turn_errors(backend: str | PoseBackend, turns: Turns) -> pd.DataFrame:
+    """Mean geodesic error of the relative turn over the sweep ``yaw``, up to 50 degrees either way.
 
     Args:
         backend: A name of :func:`~feat_pose_plugin.available_pose_backends`, or a backend.
-        turns: The pictures.
-        sweep: Which sweep.
-        up_to_deg: Largest turn that counts, either way. The picture at 0, whose error is 0 by
-            definition, does not count.
+        turns: The pictures. Those at 0, whose error is 0 by definition, do not count.
 
     Returns:
         Index ``landmarks``; columns ``geodesic_mean`` (degrees, mean over faces of their mean
         over the sweep), its ``standard_error``, ``faces`` and ``pictures``.
 
     Raises:
-        EvaluationError: The sweep has no such picture, or lacks that at 0.
+        EvaluationError: There is no such picture, or a sweep of a face lacks that at 0.
         BackendError: The backend is unknown or broke its contract.
     """
     pictures = _relative_turns(backend, turns)
     size = pictures["angle_deg"].abs()
-    chosen = pictures[(pictures["sweep"] == sweep) & (size > 0) & (size <= up_to_deg)].dropna()
+    wanted = (pictures["sweep"] == _SWEEP) & (size > 0) & (size <= _FARTHEST_DEG)
+    chosen = pictures[wanted].dropna()
     if chosen.empty:
         known = ", ".join(repr(name) for name in pictures["sweep"].unique())
         raise EvaluationError(
-            f"no turn of sweep {sweep!r} up to {up_to_deg} degrees can be measured. Sweeps: "
+            f"no turn of sweep {_SWEEP!r} up to {_FARTHEST_DEG} degrees can be measured. Sweeps: "
             f"{known}."
         )
     by_face = chosen.groupby(["landmarks", "face"])["geodesic"].agg(["mean", "size"])
@@ -169,18 +153,17 @@ def _relative_turns(backend: str | PoseBackend, turns: Turns) -> pd.DataFrame:
         {"sweep": turns.sweep, "face": turns.face, "angle_deg": turns.angle_deg.astype(float)}
     )
     at_zero = table[table["angle_deg"] == 0].reset_index(names="at_zero")
-    start = table.merge(at_zero[["sweep", "face", "at_zero"]], on=["sweep", "face"], how="left")
+    start = table.merge(at_zero.drop(columns="angle_deg"), on=["sweep", "face"], how="left")
     if len(start) != len(table) or start["at_zero"].isna().any():
         raise EvaluationError(
             "each face needs exactly one picture at angle 0 in each of its sweeps; the turn of "
             "its other pictures is measured from there."
         )
     at = torch.tensor(start["at_zero"].to_numpy(np.int64))
-    known = turns.rotation @ turns.rotation[at].mT
     parts = []
     for key, landmarks in turns.landmarks.items():
         rotation = estimate_rotations(backend, landmarks, turns.frame_size)
-        estimated = rotation @ rotation[at].mT
+        known, estimated = (each @ each[at].mT for each in (turns.rotation, rotation))
         part = table.assign(
             landmarks=key, geodesic=geodesic_angle(estimated, known).rad2deg().numpy()
         )

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from feat_pose_plugin import convert_pose, estimate_pose
 from feat_pose_plugin.errors import EvaluationError
 from feat_pose_plugin.evaluation.compare import ANGLES, compare_pose
-from feat_pose_plugin.evaluation.compare_picture import plot_comparison
+from feat_pose_plugin.evaluation.picture import plot_comparison
 from feat_pose_plugin.pose.tag import PoseTag, write_tag
 
 

@@ -39,7 +39,7 @@ from feat_pose_plugin.evaluation import (
     turn_errors,
     turn_gains,
 )
-from feat_pose_plugin.evaluation.angles import angles_of
+from feat_pose_plugin.evaluation.angles import matrix_to_angles
 from feat_pose_plugin.evaluation.estimates import estimate_rotations
 from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.pose.backend import PoseBackend, Provenance
@@ -463,7 +463,7 @@ def _layouts(path: Path, backend: PoseBackend) -> Table:
             "68-point block": read_landmarks(file["landmarks_detectorv2_block"]),
         }
     angles = {
-        key: angles_of("img2pose").from_matrix(estimate_rotations(backend, landmarks, size)).numpy()
+        key: matrix_to_angles(estimate_rotations(backend, landmarks, size), "img2pose").numpy()
         for key, landmarks in read.items()
     }
     first, *others = angles

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from real_detectors import DETECTORS, W300, read_real
+from real_detectors import DETECTORS, read_real, to_rotations
 from scipy.optimize import minimize
 from scipy.stats import spearmanr
 
 from feat_pose_plugin.evaluation.estimates import estimate_rotations
 from feat_pose_plugin.pose.backend import PoseBackend
+from feat_pose_plugin.pose.conventions import find_convention
 from feat_pose_plugin.pose.landmark_models import find_landmark_model
 from feat_pose_plugin.pose.landmarks import read_landmarks
 from feat_pose_plugin.pose.quality import error_predictors, fit_reference_face
@@ -94,6 +95,6 @@ def _judged(
     rotation = estimate_rotations(backend, landmarks, None)
     face = load_reference_face(model, landmarks.points.device)
     fit = fit_reference_face(landmarks.points[..., :2], rotation.float(), face)
-    known = W300.to_matrix(torch.from_numpy(known_deg.astype(np.float64)))
-    error = geodesic_angle(rotation @ W300.convention.zero_turn, known).rad2deg()
+    known = to_rotations(torch.from_numpy(known_deg.astype(np.float64)))
+    error = geodesic_angle(rotation @ find_convention("300w-lp").zero_turn, known).rad2deg()
     return error_predictors(fit.still.double(), rotation).numpy(), error.numpy()

@@ -7,6 +7,7 @@ method has none. Degrees throughout.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,10 @@ from scipy.spatial.transform import Rotation
 from sqpnp import ict_sqpnp, img2pose_sqpnp
 from torch import Tensor
 
-from feat_pose_plugin.evaluation.angles import angles_of
+from feat_pose_plugin.evaluation.angles import angles_to_matrix, matrix_to_angles
 from feat_pose_plugin.evaluation.estimates import estimate_rotations
 from feat_pose_plugin.pose.backend import PoseBackend
+from feat_pose_plugin.pose.conventions import find_convention
 from feat_pose_plugin.pose.landmarks import read_landmarks
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec, quaternion_to_rotvec, rotvec_to_matrix
 
@@ -37,7 +39,8 @@ PEERS = {
     "peer_3ddfa_v2": ("3DDFA_V2", "the picture"),
     "peer_fsanet_pitch_yaw_roll": ("FSA-Net", "the picture"),
 }
-W300 = angles_of("300w-lp")
+to_degrees = partial(matrix_to_angles, convention="300w-lp")
+to_rotations = partial(angles_to_matrix, convention="300w-lp")
 GAINS = {"yaw": (1, (15, 30, 45)), "pitch": (0, (10, 20, 30))}
 _FLIP = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)
 _PITCHES_DEG = np.linspace(-10, 10, 201)
@@ -76,7 +79,7 @@ def _peer(said: NDArray[np.generic]) -> Tensor:
     """Quaternions x y z w in axes x right, y up, z to the camera; or angles of ``300w-lp``."""
     values = torch.from_numpy(said.astype(np.float64))
     if values.shape[1] == 3:
-        return W300.to_matrix(values)
+        return to_rotations(values)
     known = values.isfinite().all(dim=1) & (values.abs().sum(dim=1) > 0)
     values[~known] = torch.nan
     return _FLIP[:, None] * rotvec_to_matrix(quaternion_to_rotvec(values[:, [3, 0, 1, 2]])) * _FLIP
@@ -99,7 +102,7 @@ def picture_errors(data: Path, backend: PoseBackend) -> pd.DataFrame:
     for (method, landmarks), rotation in rotations(arrays, backend).items():
         # Others have the zero of their own face, and what they say is taken as it is.
         is_ours = method in (OURS, UNNAMED)
-        zero = W300.convention.zero_turn if is_ours else torch.eye(3).double()
+        zero = find_convention("300w-lp").zero_turn if is_ours else torch.eye(3).double()
         rotation = rotation[kept] @ zero
         errors = _angle_errors(rotation, known)
         usable = np.isfinite(errors).all(axis=1)
@@ -117,7 +120,7 @@ def picture_errors(data: Path, backend: PoseBackend) -> pd.DataFrame:
 
 
 def _angle_errors(rotation: Tensor, known_deg: Tensor) -> NDArray[np.float64]:
-    return ((W300.from_matrix(rotation) - known_deg + 180) % 360 - 180).numpy()
+    return ((to_degrees(rotation) - known_deg + 180) % 360 - 180).numpy()
 
 
 def _with_best_zero(rotation: Tensor, known_deg: Tensor) -> float:
@@ -137,7 +140,7 @@ def scan_gains(data: Path, backend: PoseBackend) -> dict[tuple[str, str], dict[s
     """
     arrays = read_real(data / "rend.npz")
     known_deg = arrays["pitch_yaw_roll"].astype(np.float64).round(3)
-    known = W300.to_matrix(torch.from_numpy(known_deg))
+    known = to_rotations(torch.from_numpy(known_deg))
     triples = {
         f"{axis} {step}": list(_triples(arrays, known_deg, column, step))
         for axis, (column, steps) in GAINS.items()
@@ -194,10 +197,10 @@ def _less_first(
     found: Rotations, rows: NDArray[np.bool_], groups: NDArray[np.generic]
 ) -> dict[tuple[str, str], float]:
     """Mean over groups of the mean difference of pitch; + looks further up."""
-    first = W300.from_matrix(found[OURS, DETECTORS[0]])[:, 0].numpy()
+    first = to_degrees(found[OURS, DETECTORS[0]])[:, 0].numpy()
     result = {}
     for key, rotation in found.items():
-        apart = (W300.from_matrix(rotation)[:, 0].numpy() - first)[rows]
+        apart = (to_degrees(rotation)[:, 0].numpy() - first)[rows]
         result[key] = pd.Series(apart).groupby(groups[rows]).mean().mean()
     return result
 
@@ -213,12 +216,12 @@ def video(data: Path, backend: PoseBackend) -> pd.DataFrame:
     arrays = read_real(data / "video.npz")
     found = rotations(arrays, backend)
     judges = [found[PEERS[key]] for key in ("peer_3ddfa_v2", "peer_mediapipe_matrix")]
-    theirs = np.mean([W300.from_matrix(judge)[:, 0].numpy() for judge in judges], axis=0)
+    theirs = np.mean([to_degrees(judge)[:, 0].numpy() for judge in judges], axis=0)
     rows = []
     for (method, landmarks), rotation in found.items():
         if method == UNNAMED:
             continue
-        angles = W300.from_matrix(rotation).numpy()
+        angles = to_degrees(rotation).numpy()
         row: dict[str, object] = {"method": method, "landmarks": landmarks}
         row["jitter"] = np.mean([_jitter(angles[of]) for of in _clips(arrays)])
         if landmarks in DETECTORS:

@@ -195,7 +195,7 @@ def tagged_table(table: pd.DataFrame, pose: pd.DataFrame, path: Path) -> Path:
 def test_a_reference_in_another_convention_is_refused(table, pose, tmp_path):
     path = tagged_table(table, pose, tmp_path / "known.parquet")
     read_reference(path, convention="feat")
-    with pytest.raises(ConventionError, match=r"known.parquet are in convention 'feat'.*'300w-lp'"):
+    with pytest.raises(ConventionError, match=r"known.parquet: .* in convention 'feat'.*'300w-lp'"):
         read_reference(path)
 
 
