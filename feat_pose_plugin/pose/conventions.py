@@ -123,7 +123,8 @@ class Convention:
     def zero_turn(self) -> Tensor:
         """``[3, 3]`` float64, from img2pose's zero of the head to the one here."""
         pitch = IMG2POSE_TO_300W_LP_PITCH if self.zero == "300w-lp" else 0.0
-        return rotvec_to_matrix(torch.tensor([pitch, 0.0, 0.0], dtype=torch.float64).deg2rad())
+        turn = torch.tensor([pitch, 0.0, 0.0], dtype=torch.float64, device="cpu")
+        return rotvec_to_matrix(turn.deg2rad())
 
     def from_matrix(self, matrix: Tensor) -> Tensor:
         """Rotations in camera axes, from the zero of the head here, to columns.

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 import torch
 
-from feat_pose_plugin import estimate_pose
+from feat_pose_plugin import convert_pose, estimate_pose
+from feat_pose_plugin.motion import angular_velocity
 from feat_pose_plugin.pose.conventions import CONVENTIONS
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.pose.landmarks import landmark_columns
@@ -209,12 +210,24 @@ def test_what_is_set_for_all_of_torch_does_not_matter(state, faces: np.ndarray) 
             np.testing.assert_allclose(numbers, there[:, :6].astype(np.float32), rtol=0, atol=1e-5)
 
 
+def test_a_default_device_does_not_reach_conversions_and_movement() -> None:
+    """``meta`` stands for an accelerator: its tensors cannot be mixed with those of the CPU."""
+    table = pd.DataFrame(np.linspace(0, 30, 21).reshape(7, 3), columns=["Pitch", "Roll", "Yaw"])
+    options = {"convention": "300w-lp", "fps": 30}
+    expected = [convert_pose(table, "300w-lp", "feat"), angular_velocity(table, **options)]
+    with torch.device("meta"):
+        found = [convert_pose(table, "300w-lp", "feat"), angular_velocity(table, **options)]
+    for here, there in zip(found, expected, strict=True):
+        pd.testing.assert_frame_equal(here, there)
+
+
 @pytest.mark.slow
 def test_a_million_faces_leave_memory_where_it_was() -> None:
     """After the first batches, four times as many cost no more at the peak."""
     code = """
 import resource, torch
-from feat_pose_plugin import estimate_pose
+from feat_pose_plugin import convert_pose, estimate_pose
+from feat_pose_plugin.motion import angular_velocity
 from feat_pose_plugin.testing import project_face
 faces = project_face(torch.randn(10000, 3) / 3)
 for number in range(100):
