@@ -1,28 +1,4 @@
-"""The exceptions of this package.
-
-::
-
-    FeatPoseError
-    ├── LandmarkError      (ValueError)         landmarks that cannot be read as 68 points
-    ├── ConventionError    (ValueError)         a convention that is unknown or contradicted
-    ├── FrameSizeError     (ValueError)         a video frame size that is missing or wrong
-    ├── OptionError        (ValueError)         an option of estimation that cannot be
-    ├── WeightsError       (RuntimeError)       weights that are not what they claim to be
-    │   └── WeightsNotFoundError                weights that are in none of their places
-    ├── BackendError       (RuntimeError)       a backend that broke its contract
-    │   ├── UnknownBackendError                 a name nobody registered
-    │   └── DuplicateBackendError               a name registered twice
-    ├── DetectorError      (ValueError)         a detector that cannot do what it is told to
-    ├── TrainingError      (ValueError)         training data or settings that cannot work
-    ├── EvaluationError    (ValueError)         known poses that cannot be measured against
-    ├── PictureError       (ValueError)         a picture or video that cannot be drawn on
-    ├── TableError         (OSError)            a table that cannot be read, or an output that
-    │                                           cannot be written
-    ├── MotionError        (ValueError)         a table that is no movement over time
-    ├── ExportError        (RuntimeError)       a graph that cannot be made
-    └── WorkerError        (RuntimeError)       processes or a cluster that did not do the work
-
-:class:`PoseWarning` is for what can be read and is almost surely a mistake.
+"""The exceptions of this package, all of them :class:`FeatPoseError`, and its one warning.
 
 Each message repeats what was passed and says what to do. The built-in bases are there so that
 callers who know nothing of this package still catch what they would expect.
@@ -64,10 +40,7 @@ class WeightsError(FeatPoseError, RuntimeError):
 
 
 class WeightsNotFoundError(WeightsError):
-    """Weights are in none of the places where they are looked for.
-
-    The message lists all of them, a line each, and may be longer than others.
-    """
+    """Weights are in none of their places. The message lists all of them, and may be longer."""
 
     __str__ = Exception.__str__
 
@@ -101,14 +74,10 @@ class PictureError(FeatPoseError, ValueError):
 
 
 class TableError(FeatPoseError, OSError):
-    """A table cannot be read, or an output cannot be written.
-
-    Attributes:
-        system_errno: What the operating system said against writing, if it did. Kept when the error
-            comes out of another process, which a cause is not.
-    """
+    """A table cannot be read, or an output cannot be written."""
 
     system_errno: int | None = None
+    """What the operating system said against writing; unlike a cause it survives pickling."""
 
 
 class MotionError(FeatPoseError, ValueError):

@@ -17,19 +17,10 @@ _PART = re.compile(r"\.(.*)\.[0-9a-f]{16}(\.[^.]*)?")
 
 @contextmanager
 def write_whole(path: Path) -> Iterator[Path]:
-    """Write beside a file, then put the result in its place.
+    """An empty part file beside ``path``, which takes its place when the block ends.
 
-    The part file lies in the folder of ``path``, so that the last step is one atomic rename. An
-    error inside the block removes the part and leaves ``path`` as it was.
-
-    Args:
-        path: The file to make or replace.
-
-    Yields:
-        The path of an empty part file with the same suffix, to be written inside the block.
-
-    Raises:
-        OSError: The folder does not exist or cannot be written, or the disk is full.
+    Both lie in one folder, so the last step is one atomic rename. An error inside the block removes
+    the part and leaves ``path`` as it was.
     """
     with write_part(path) as part:
         yield part
@@ -38,17 +29,7 @@ def write_whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def write_part(path: Path) -> Iterator[Path]:
-    """The first half of :func:`write_whole`: the part is left beside the file, whole.
-
-    Args:
-        path: The file that it will be.
-
-    Yields:
-        The path of an empty part file with the same suffix, to be written inside the block.
-
-    Raises:
-        OSError: The folder does not exist or cannot be written, or the disk is full.
-    """
+    """The first half of :func:`write_whole`: the part is left beside the file, whole."""
     part = path.with_name(f".{path.stem}.{secrets.token_hex(8)}{path.suffix}")
     part.touch(exist_ok=False)
     try:
@@ -61,15 +42,7 @@ def write_part(path: Path) -> Iterator[Path]:
 
 
 def place_part(part: Path, path: Path) -> None:
-    """The second half of :func:`write_whole`.
-
-    Args:
-        part: What :func:`write_part` made for ``path``.
-        path: The file to make or replace.
-
-    Raises:
-        OSError: The file cannot be replaced; the part is removed.
-    """
+    """The second half of :func:`write_whole`; a part that cannot be placed is removed."""
     try:
         part.replace(path)
     except OSError:
@@ -88,12 +61,7 @@ def identity(path: Path) -> tuple[int, ...] | None:
 
 
 def remove_parts(folder: Path, names: Collection[str]) -> None:
-    """Remove what writers that were killed have left behind. Nobody else may be writing.
-
-    Args:
-        folder: Where to look.
-        names: The files that they were writing.
-    """
+    """Remove the parts of files of these names that killed writers left; nobody may be writing."""
     for path in folder.iterdir():
         found = _PART.fullmatch(path.name)
         if found and found[1] + (found[2] or "") in names:

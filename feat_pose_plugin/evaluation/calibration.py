@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from feat_pose_plugin.errors import EvaluationError
@@ -16,7 +17,7 @@ from feat_pose_plugin.evaluation.estimates import measure
 from feat_pose_plugin.evaluation.figures import Numbers, bootstrap
 from feat_pose_plugin.evaluation.reference import Reference
 from feat_pose_plugin.pose.backend import PoseBackend
-from feat_pose_plugin.pose.rotations import matrix_to_rotvec, mean_rotation, rotvec_to_matrix
+from feat_pose_plugin.pose.rotations import matrix_to_rotvec, rotvec_to_matrix
 
 Vector = tuple[float, float, float]
 
@@ -73,7 +74,7 @@ def head_zero(
     if not len(apart):
         raise EvaluationError(f"none of {len(known)} faces has both rotations.")
     median = partial(np.median, axis=0)
-    zero = mean_rotation(apart)
+    zero = torch.from_numpy(Rotation.from_matrix(apart.numpy()).mean().as_matrix())
     rest = matrix_to_rotvec(zero.mT @ apart).numpy()
     for _ in range(20):  # each step leaves a small part of the one before
         zero = zero @ rotvec_to_matrix(torch.from_numpy(median(rest)))

@@ -13,11 +13,6 @@ from torch import Tensor
 _LARGEST = 3e38  # float32 ends a little above
 
 
-def is_name(value: object, names: tuple[str, ...]) -> bool:
-    """Whether it is one of these names."""
-    return isinstance(value, str) and value in names
-
-
 def match_name(value: object, names: Collection[str]) -> str | None:
     """The one of these names that is meant, whatever its case; None if none is."""
     if not isinstance(value, str):
@@ -29,8 +24,7 @@ def match_name(value: object, names: Collection[str]) -> str | None:
 
 def unknown_name(what: str, value: object, names: Iterable[str]) -> str:
     """What to say of a name that is none of these: it, the nearest of them, and all of them."""
-    lower = str(value).lower()
-    near = get_close_matches(lower, [*names], n=1, cutoff=0.5)
+    near = get_close_matches(str(value).lower(), [*names], n=1, cutoff=0.5)
     guess = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown {what} {value!r}.{guess} Known: {', '.join(map(repr, names))}."
 

@@ -1,7 +1,7 @@
 """Pinhole cameras: lines of sight, and where a head of known rotation stands.
 
-Camera frame of img2pose: x right, y down, z away from the camera. A camera is three numbers in
-pixels, focal length and principal point: ``u = focal * x / z + principal_x``.
+Camera axes: x right, y down, z away from the camera. A camera is three numbers in pixels, ``[3]``
+or ``[1, 3]``: focal length and principal point, ``u = focal * x / z + principal_x``.
 """
 
 from __future__ import annotations
@@ -17,16 +17,9 @@ def find_camera(
     focal_length: float | None = None,
     principal_point: tuple[float, float] | None = None,
 ) -> Tensor:
-    """The camera of a frame: img2pose's where nothing else is said.
+    """``[3]`` float32, NaN where not known; img2pose's camera where nothing else is said.
 
-    Args:
-        frame_size: Height and width in pixels, None where not known.
-        focal_length: Pixels; height + width if None.
-        principal_point: Where the optical axis meets the picture, x and y in pixels; its middle
-            if None.
-
-    Returns:
-        ``[3]`` float32 focal length and principal point x, y; NaN where they are not known.
+    That is a focal length of height + width, and the principal point in the middle of the frame.
     """
     height, width = frame_size or (math.nan, math.nan)
     focal = height + width if focal_length is None else focal_length
@@ -42,7 +35,7 @@ def line_of_sight(point: Tensor, camera: Tensor) -> Tensor:
 
     Args:
         point: ``[B, 2]`` pixels.
-        camera: ``[3]`` or ``[1, 3]``; see :func:`find_camera`.
+        camera: See above.
 
     Returns:
         ``[B, 3, 3]`` rotations ``Q``; NaN where the camera is not known.
@@ -58,7 +51,7 @@ def line_of_sight(point: Tensor, camera: Tensor) -> Tensor:
 
 
 class RigidFace:
-    """A face that does not change its shape, and so can be found in space by its landmarks.
+    """A face ``[68, 3]`` that keeps its shape, and so is found in space by its ``used`` landmarks.
 
     With ``r = R @ face``, a landmark at ``x, y`` (pixels less the principal point, divided by the
     focal length) gives two equations that are linear in the translation ``t``::
@@ -70,27 +63,18 @@ class RigidFace:
     order: by ``r_x, r_y`` from their mean for ``t_z``, and evenly for ``t_x, t_y``. Least squares
     of the equations themselves would weight them by ``x, y``, and noise would bring the head
     nearer.
-
-    Args:
-        face: ``[68, 3]`` points of the face. The translation has their unit and origin.
-        used: Which landmarks count.
     """
 
-    def __init__(self, face: Tensor, used: slice = slice(None)) -> None:
+    def __init__(self, face: Tensor, used: slice) -> None:
         self._used = used
         self._centre = face[used].mean(dim=0)
         self._shape = (face[used] - self._centre).T.contiguous()
 
     def locate(self, points: Tensor, rotation: Tensor, camera: Tensor) -> Tensor:
-        """Where the face stands that is seen at these landmarks.
+        """``[B, 3]`` translation of the face with rotation ``[B, 3, 3]`` that is seen at points.
 
-        Args:
-            points: ``[B, 68, 2]`` float32 or float64 pixels.
-            rotation: ``[B, 3, 3]`` rotations in the axes of the camera.
-            camera: ``[3]`` or ``[1, 3]``; see :func:`find_camera`.
-
-        Returns:
-            ``[B, 3]`` ``t``; NaN where the camera is not known.
+        The points are ``[B, 68, 2]`` pixels; the answer has the unit and origin of the face, and is
+        NaN where the camera is not known.
         """
         focal, principal = camera[..., 0], camera[..., 1:, None]
         # Coordinate by coordinate, each a row of landmarks in memory.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
 
@@ -109,7 +110,7 @@ class Convention:
             return "none"
         return "degrees" if self.degrees else "radians"
 
-    @property
+    @cached_property
     def rotation_columns(self) -> list[str]:
         """The columns of the rotation; angles in py-feat's order."""
         return FEAT_FACEPOSE_COLUMNS_6D[:3] if self.has_angles else list(self.parts)
@@ -127,45 +128,38 @@ class Convention:
         return rotvec_to_matrix(turn.deg2rad())
 
     def from_matrix(self, matrix: Tensor) -> Tensor:
-        """Rotations in camera axes, from the zero of the head here, to columns.
+        """``[..., 3, 3]`` in camera axes, from the zero of the head here, to ``[..., k]`` columns.
 
-        Args:
-            matrix: ``[..., 3, 3]``.
-
-        Returns:
-            ``[..., k]`` values of :attr:`rotation_columns`.
+        These are the values of :attr:`rotation_columns`.
         """
         express, _ = _REPRESENTATIONS[self.representation]
         return self.from_parts(express(self._turn_axes(matrix)))
 
     def to_matrix(self, values: Tensor) -> Tensor:
-        """Columns to rotations in camera axes, from the zero of the head here.
-
-        Args:
-            values: ``[..., k]`` values of :attr:`rotation_columns`.
-
-        Returns:
-            ``[..., 3, 3]``.
-        """
+        """The inverse of :meth:`from_matrix`."""
         _, read = _REPRESENTATIONS[self.representation]
         return self._turn_axes(read(self.to_parts(values)))
 
     def from_parts(self, parts: Tensor) -> Tensor:
         """``[..., k]`` parts of the representation, radians, to columns: signs, unit, order."""
         values = parts * parts.new_tensor(list(self.parts.values()))
-        if self.degrees:
-            values = values.rad2deg()
         order = list(self.parts)
-        return values[..., [order.index(name) for name in self.rotation_columns]]
+        values = values[..., [order.index(name) for name in self.rotation_columns]]
+        return values.rad2deg() if self.degrees else values
 
     def to_parts(self, values: Tensor) -> Tensor:
         """``[..., k]`` columns to parts of the representation, radians."""
         parts = values[..., [self.rotation_columns.index(name) for name in self.parts]]
-        if self.degrees:
-            parts = parts.deg2rad()
-        return parts * parts.new_tensor(list(self.parts.values()))
+        parts = parts * parts.new_tensor(list(self.parts.values()))
+        return parts.deg2rad() if self.degrees else parts
+
+    def flip(self, translation: Tensor) -> Tensor:
+        """``[..., 3]`` or ``[..., 0]`` from the camera's axes to those here, and back."""
+        return translation * translation.new_tensor(self.axes[: translation.shape[-1]])
 
     def _turn_axes(self, matrix: Tensor) -> Tensor:
+        if self.axes == (1, 1, 1):
+            return matrix
         axes = matrix.new_tensor(self.axes)
         return matrix * (axes[:, None] * axes)
 
@@ -179,20 +173,18 @@ def _by_name(*conventions: Convention) -> Mapping[str, Convention]:
 
 _RIGHT_UP_TO_CAMERA = (1, -1, -1)
 _ROWS = dict.fromkeys([f"r_{row}{column}" for row in range(3) for column in range(3)], 1)
-
 _FEAT = {"Pitch": -1, "Yaw": 1, "Roll": -1}
+# "Roll" is the turn about the vertical axis: historical, and kept under these names only.
+_IMG2POSE = {"Pitch": 1, "Roll": 1, "Yaw": 1}
+_OPENFACE_TRANSLATION = {"X": "pose_Tx", "Y": "pose_Ty", "Z": "pose_Tz"}
+_OPENFACE_ROTATION = {"Pitch": "pose_Rx", "Yaw": "pose_Ry", "Roll": "pose_Rz"}
 
 CONVENTIONS = _by_name(
     # py-feat >= 2.0, feat/detector.py.
     Convention(name="feat", representation="euler_zyx", parts=_FEAT),
     Convention(name="feat-degrees", representation="euler_zyx", parts=_FEAT, degrees=True),
-    # py-feat's rotvec_to_euler_angles of img2pose's rotation vector. "Roll" is the turn about the
-    # vertical axis: historical, and kept under this name only.
-    Convention(
-        name="img2pose",
-        representation="euler_zyx",
-        parts={"Pitch": 1, "Roll": 1, "Yaw": 1},
-    ),
+    # py-feat's rotvec_to_euler_angles of img2pose's rotation vector.
+    Convention(name="img2pose", representation="euler_zyx", parts=_IMG2POSE),
     # R' = Rx Ry Rz with yaw = asin(-R'[0, 2]), pitch = atan2(R'[1, 2], R'[2, 2]) and
     # roll = atan2(R'[0, 1], R'[0, 0]): AFLW2000-3D and most papers.
     Convention(
@@ -209,14 +201,7 @@ CONVENTIONS = _by_name(
         representation="euler_xyz",
         parts={"Pitch": 1, "Yaw": 1, "Roll": 1},
         translation_unit="mm",
-        table_names={
-            "X": "pose_Tx",
-            "Y": "pose_Ty",
-            "Z": "pose_Tz",
-            "Pitch": "pose_Rx",
-            "Yaw": "pose_Ry",
-            "Roll": "pose_Rz",
-        },
+        table_names=_OPENFACE_TRANSLATION | _OPENFACE_ROTATION,
     ),
     # py-feat's convert_to_euler: the angles a of R.T = Rz(a2) Ry(a1) Rx(a0), so that
     # R = Rx(-a0) Ry(-a1) Rz(-a2), written as Pitch = a0, Roll = -a2, Yaw = -a1.
@@ -232,7 +217,7 @@ CONVENTIONS = _by_name(
     Convention(
         name="feat-mp",
         representation="euler_zyx",
-        parts={"Pitch": 1, "Roll": 1, "Yaw": 1},
+        parts=_IMG2POSE,
         axes=_RIGHT_UP_TO_CAMERA,
         translation_unit="px",
     ),
@@ -256,11 +241,7 @@ CONVENTIONS = _by_name(
 
 
 def find_convention(name: str) -> Convention:
-    """The convention of a name, whatever its case.
-
-    Raises:
-        ConventionError: The name is unknown.
-    """
+    """The convention of a name, whatever its case; a ConventionError if it is unknown."""
     known = match_name(name, CONVENTIONS)
     if known is None:
         raise ConventionError(unknown_name("convention", name, CONVENTIONS))
@@ -268,65 +249,37 @@ def find_convention(name: str) -> Convention:
 
 
 def from_rotvec_pose(pose: Tensor, convention: str) -> Tensor:
-    """Express pose in a named convention.
+    """``[..., 6]`` rotation vector and translation in camera axes to the columns of a convention.
 
-    Args:
-        pose: ``[..., 6]`` rotation vector (radians) and translation in camera axes, or
-            ``[..., 3]``, the rotation alone.
-        convention: A name in :data:`CONVENTIONS`.
-
-    Returns:
-        ``[..., k + 3]`` values of the convention's :attr:`~Convention.columns`, six where it has
-        angles; or ``[..., k]``. X, Y, Z keep their unit, see :func:`unit_ratio`. NaN stays NaN.
+    Or ``[..., 3]``, the rotation alone. X, Y, Z keep their unit, see :func:`unit_ratio`.
 
     Raises:
         ConventionError: The name is unknown.
     """
     there = find_convention(convention)
-    matrix, translation = rotvec_to_matrix(pose[..., :3]), pose[..., 3:]
+    matrix = rotvec_to_matrix(pose[..., :3])
     if there.zero != "img2pose":
         matrix = matrix @ there.zero_turn.to(pose)
-    axes = pose.new_tensor(there.axes[: translation.shape[-1]])
-    return torch.cat([there.from_matrix(matrix), translation * axes], dim=-1)
+    return torch.cat([there.from_matrix(matrix), there.flip(pose[..., 3:])], dim=-1)
 
 
 def to_rotvec_pose(values: Tensor, convention: str) -> Tensor:
-    """Read pose in a named convention: the inverse of :func:`from_rotvec_pose`.
-
-    Args:
-        values: ``[..., k + 3]`` values of the convention's :attr:`~Convention.columns`, or
-            ``[..., k]``, the rotation alone.
-        convention: A name in :data:`CONVENTIONS`.
-
-    Returns:
-        ``[..., 6]`` rotation vector (radians, of length at most pi) and translation in camera
-        axes, X, Y, Z in the unit they had; or ``[..., 3]``.
-
-    Raises:
-        ConventionError: The name is unknown.
-    """
+    """The inverse of :func:`from_rotvec_pose`; rotation vectors have at most length pi."""
     here = find_convention(convention)
-    width = len(here.rotation_columns)
-    matrix, translation = here.to_matrix(values[..., :width]), values[..., width:]
+    rotation, translation = values.tensor_split([len(here.rotation_columns)], dim=-1)
+    matrix = here.to_matrix(rotation)
     if here.zero != "img2pose":
         matrix = matrix @ here.zero_turn.mT.to(values)
-    axes = values.new_tensor(here.axes[: translation.shape[-1]])
-    return torch.cat([matrix_to_rotvec(matrix), translation * axes], dim=-1)
+    return torch.cat([matrix_to_rotvec(matrix), here.flip(translation)], dim=-1)
 
 
 def unit_ratio(
     source: TranslationUnit, target: TranslationUnit, inter_ocular_mm: float | None
 ) -> float:
-    """What X, Y, Z are multiplied by to have them in another unit.
+    """What X, Y, Z are multiplied by to have them in another unit; NaN where nothing says it.
 
-    Args:
-        source: Their unit.
-        target: The unit they shall have.
-        inter_ocular_mm: The distance of the outer eye corners in millimetres, if known: it says
-            how long a unit of img2pose's reference face is.
-
-    Returns:
-        The ratio; NaN where nothing says how long one of the two is.
+    The distance of the outer eye corners in millimetres, if known, says how long a unit of
+    img2pose's reference face is.
     """
     if source == target:
         return 1.0

@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,40 +24,20 @@ from feat_pose_plugin.pose.conventions import (
     unit_ratio,
 )
 from feat_pose_plugin.pose.rotations import is_rotation
-from feat_pose_plugin.pose.tag import PoseTag, check_tag, read_tag, seal_tag, write_tag
+from feat_pose_plugin.pose.tag import PoseTag, check_tag, read_tag, write_tag
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    Pose = TypeVar("Pose", pd.DataFrame, Tensor, NDArray[Any])
+
 _BOTTOM_ROW = [0.0, 0.0, 0.0, 1.0]
 
 
-@overload
 def convert_pose(
-    data: pd.DataFrame, source: str | None, target: str, *, inter_ocular_mm: float | None = None
-) -> pd.DataFrame: ...
-
-
-@overload
-def convert_pose(
-    data: Tensor, source: str, target: str, *, inter_ocular_mm: float | None = None
-) -> Tensor: ...
-
-
-@overload
-def convert_pose(
-    data: NDArray[np.generic], source: str, target: str, *, inter_ocular_mm: float | None = None
-) -> NDArray[np.generic]: ...
-
-
-def convert_pose(
-    data: pd.DataFrame | Tensor | NDArray[np.generic],
-    source: str | None,
-    target: str,
-    *,
-    inter_ocular_mm: float | None = None,
-) -> pd.DataFrame | Tensor | NDArray[np.generic]:
+    data: Pose, source: str | None, target: str, *, inter_ocular_mm: float | None = None
+) -> Pose:
     """Express pose in another convention. What each means is in docs/conventions.md.
 
     In tensors and arrays a pose is, with and without its translation,
@@ -182,42 +162,34 @@ def _convert(
     ratio = unit_ratio(unit, there.translation_unit, inter_ocular_mm)
     if here is there and ratio == 1:
         return values
-    width = len(here.rotation_columns)
-    rotation, translation = _normalise(values[..., :width], here), values[..., width:]
-    translation = translation * ratio
-    if _kind_of(here) == _kind_of(there):  # only names, signs and unit differ
+    rotation, translation = values.tensor_split([len(here.rotation_columns)], dim=-1)
+    rotation, translation = _without_scale(rotation, here), translation * ratio
+    same = [(c.representation, c.axes, c.zero) for c in (here, there)]
+    if same[0] == same[1]:  # only names, signs and unit differ
         return torch.cat([there.from_parts(here.to_parts(rotation)), translation], dim=-1)
     pose = to_rotvec_pose(torch.cat([rotation, translation], dim=-1), here.name)
     return from_rotvec_pose(pose, there.name)
 
 
-def _kind_of(convention: Convention) -> tuple[object, ...]:
-    return convention.representation, convention.axes, convention.zero
-
-
 def require_radians(values: Tensor, here: Convention) -> None:
-    """Refuse angles that cannot be radians. A few rows may: a network can say anything.
+    """Refuse ``[..., k]`` columns of which a tenth of the rows have an angle beyond pi.
 
-    Args:
-        values: ``[..., k]`` rotation columns of the convention, others may follow.
-        here: The convention that they are said to be in.
-
-    Raises:
-        ConventionError: A tenth of the rows have an angle beyond pi.
+    A few rows may: a network can say anything.
     """
     if here.degrees or not here.has_angles:
         return
     largest = values[..., :3].abs().amax(dim=-1)
+    largest = largest[largest.isfinite()]
     if (largest > 1.001 * math.pi).double().mean() > 0.1:
-        largest_of_all = largest[largest.isfinite()].max().item()
         raise ConventionError(
-            f"the pose has angles up to {largest_of_all:.4g}, and in convention {here.name!r} they "
-            "are radians. Are they degrees? Say the convention that they are in: 'degrees' if this "
-            "package wrote them. On the command line: --convention, --from, or --from-a."
+            f"the pose has angles up to {largest.max().item():.4g}, and in convention "
+            f"{here.name!r} they are radians. Are they degrees? Say the convention that they are "
+            "in: 'degrees' if this package wrote them. On the command line: --convention, --from, "
+            "or --from-a."
         )
 
 
-def _normalise(rotation: Tensor, here: Convention) -> Tensor:
+def _without_scale(rotation: Tensor, here: Convention) -> Tensor:
     """Matrices and quaternions without their scale; all else as it is."""
     if here.representation not in ("matrix", "quaternion"):
         return rotation
@@ -255,27 +227,20 @@ def _convert_table(
     labels = find_pose_columns(table, here)
     unit = (tag.translation_unit if tag else None) or here.translation_unit
     converted = _convert(pose_numbers(table, labels), here, unit, there, inter_ocular_mm).numpy()
-    columns = there.columns if len(labels) == len(here.columns) else there.rotation_columns
-    dtype = _float_dtype(*(table[label].dtype for label in labels))
-    values = dict(zip(columns, converted.T.astype(dtype), strict=True))
+    converted = converted.astype(_float_dtype(*(table[label].dtype for label in labels)))
+    width = len(there.rotation_columns)
+    names = there.columns if converted.shape[1] > width else there.rotation_columns
+    values = dict(zip(names, converted.T, strict=True))
     if there.table_names:
         values = {own: values[name] for name, own in there.table_names.items() if name in values}
     result = _replace_columns(table, labels, values)
-    known = tag or PoseTag(here.name)
-    write_tag(result, replace(known, convention=there.name, translation_unit=None))
-    seal_tag(result)
+    known = replace(tag or PoseTag(here.name), convention=there.name, translation_unit=None)
+    write_tag(result, known, converted[:, :width])
     return result
 
 
 def find_pose_columns(table: pd.DataFrame, here: Convention) -> list[Hashable]:
-    """The labels of the pose columns of a table, spaces around them ignored.
-
-    Args:
-        table: With a pose in the convention.
-        here: The convention.
-
-    Returns:
-        In the order of the convention; without X, Y, Z if the table has none of them.
+    """The labels of the pose columns in a convention, in its order; X, Y, Z only if there are any.
 
     Raises:
         ConventionError: The table has no pose in this convention, or some columns of it several
@@ -295,8 +260,7 @@ def find_pose_columns(table: pd.DataFrame, here: Convention) -> list[Hashable]:
         both = " and in ".join(", ".join(names[:-3]) for names in present)
         raise ConventionError(f"the table has a rotation in {both}. Drop one of them.")
     (names,) = present
-    translation = [name for name in names[-3:] if name in stripped]
-    wanted = names if translation else names[:-3]
+    wanted = names if set(names[-3:]) & set(stripped) else names[:-3]
     for name in wanted:
         if stripped.count(name) != 1:
             raise ConventionError(
@@ -306,17 +270,8 @@ def find_pose_columns(table: pd.DataFrame, here: Convention) -> list[Hashable]:
 
 
 def pose_numbers(table: pd.DataFrame, labels: list[Hashable]) -> Tensor:
-    """``[n, k]`` float64 values of columns, NaN where they have none.
-
-    Raises:
-        ConventionError: A column holds something that is not a number.
-    """
-    columns = []
-    for label in labels:
-        try:
-            columns.append(to_doubles(table[label]))
-        except ValueError as error:
-            raise ConventionError(f"column {label!r} {error}.") from error
+    """``[n, k]`` float64 values of columns; a ConventionError if one is no number."""
+    columns = [to_doubles(table[label], ConventionError) for label in labels]
     return torch.from_numpy(np.stack(columns, axis=1))
 
 

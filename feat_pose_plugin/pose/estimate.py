@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from feat_pose_plugin.errors import BackendError, ConventionError, FrameSizeError, OptionError
-from feat_pose_plugin.pose.arguments import is_length, is_name, is_number
+from feat_pose_plugin.pose.arguments import is_length, is_number
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend
 from feat_pose_plugin.pose.camera import find_camera, line_of_sight
 from feat_pose_plugin.pose.conventions import (
@@ -40,7 +40,7 @@ from feat_pose_plugin.pose.quality import QUALITY_COLUMNS, REASONS, judge, quali
 from feat_pose_plugin.pose.reference_face import load_rigid_face
 from feat_pose_plugin.pose.registry import call_foreign, find_pose_backend
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec, rotvec_to_matrix
-from feat_pose_plugin.pose.tag import PoseTag, seal_tag, write_tag
+from feat_pose_plugin.pose.tag import PoseTag, write_tag
 from feat_pose_plugin.pose.torch_state import plain_torch
 
 if TYPE_CHECKING:
@@ -137,9 +137,7 @@ def estimate_pose(
     if type(landmarks).__module__.startswith("dask."):
         lazy: pd.DataFrame = estimate_partitions(estimator, landmarks, frame_size, device)
         return lazy
-    block = estimator(landmarks, frame_size=frame_size, device=device)
-    seal_tag(block)
-    return block
+    return estimator(landmarks, frame_size=frame_size, device=device, seal=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,16 +145,7 @@ class PoseEstimator:
     """All that :func:`estimate_pose` decides before it sees landmarks, checked once.
 
     What estimates many batches (tables, detectors, clusters) holds one of these. It can be pickled
-    if its backend can.
-
-    Attributes:
-        backend: What estimates.
-        landmark_model: See :func:`estimate_pose`; all others too.
-
-    Raises:
-        ConventionError: ``convention`` is unknown.
-        OptionError: Another option is unknown or cannot be, or ``translation="learned"`` is asked
-            of a backend that has none.
+    if its backend can. Its options and their errors are those of :func:`estimate_pose`.
     """
 
     backend: PoseBackend
@@ -184,15 +173,16 @@ class PoseEstimator:
             value = getattr(self, name)
             if value is not None and not is_length(value):
                 raise OptionError(f"{name} must be a positive number, got {value!r}.")
-        if self.principal_point is not None:
-            match self.principal_point:
-                case (x, y) if is_number(x) and is_number(y):
-                    pass
-                case _:
-                    raise OptionError(
-                        "principal_point must be x and y in pixels, two finite numbers, got "
-                        f"{self.principal_point!r}."
-                    )
+        match self.principal_point:
+            case None:
+                pass
+            case (x, y) if is_number(x) and is_number(y):
+                pass
+            case _:
+                raise OptionError(
+                    "principal_point must be x and y in pixels, two finite numbers, got "
+                    f"{self.principal_point!r}."
+                )
         if self.translation == "learned" and not self.backend.has_translation:
             raise OptionError(
                 f"translation='learned' is asked of {self.backend.provenance.name!r}, which has "
@@ -218,10 +208,12 @@ class PoseEstimator:
         frame_size: FrameSize | Tensor | NDArray[np.generic] | None = None,
         device: str | torch.device | None = None,
         warn: Callable[[str], object] = warn_caller,
+        seal: bool = False,
     ) -> pd.DataFrame:
         """Estimate a batch; see :func:`estimate_pose`. ``Landmarks`` are taken as they are read.
 
-        ``warn`` is told of what is almost surely a mistake; by default it is a ``PoseWarning``.
+        ``warn`` is told of what is almost surely a mistake; by default it is a ``PoseWarning``. The
+        tag is sealed (see :mod:`feat_pose_plugin.pose.tag`) if the batch is all that there is.
         """
         import pandas as pd
 
@@ -247,9 +239,7 @@ class PoseEstimator:
             if self.quality:
                 judge_some = partial(judge, model=model, frame_size=size)
                 judged[rows] = _in_steps(judge_some, points[..., :2], seen[:, :3], sure[rows])
-        block = self._in_columns(pose)
-        if table is not None:
-            block.index = table.index
+        block = self._in_columns(pose, None if table is None else table.index, seal)
         if self.quality:
             block[QUALITY_COLUMNS] = quality_columns(judged).set_axis(block.index)
         return block
@@ -280,15 +270,23 @@ class PoseEstimator:
             reach = max(size) if size else _FAR * outer_eye_distance(points)[:, None, None]
             points = points - centre.where(centre.abs() > reach, 0)
         points = points.float()
-        found = call_foreign(
-            f"pose backend {self.backend.provenance.name!r} failed",
+        name, shape = self.backend.provenance.name, (len(points), 6)
+        pose: object = call_foreign(
+            f"pose backend {name!r} failed",
             self.backend.estimate,
             points,
             frame_size=size,
             landmark_model=model,
         )
-        _check_result(self.backend, found, points)
-        return found
+        if isinstance(pose, Tensor) and pose.shape == shape and pose.dtype == torch.float32:
+            return pose
+        found = type(pose).__qualname__
+        if isinstance(pose, Tensor):
+            found = f"{pose.dtype} of shape {list(pose.shape)}"
+        raise BackendError(
+            f"pose backend {name!r} returned {found} for {len(points)} faces; the contract is a "
+            f"torch.float32 tensor of shape {list(shape)}."
+        )
 
     def _place(
         self, pose: Tensor, points: Tensor, model: LandmarkModel, size: FrameSize | None
@@ -309,19 +307,20 @@ class PoseEstimator:
             position = torch.where(position.isnan().any(dim=1, keepdim=True), solved, position)
         return torch.cat([seen, position], dim=1)
 
-    def _in_columns(self, pose: Tensor) -> pd.DataFrame:
+    def _in_columns(self, pose: Tensor, index: pd.Index[Any] | None, seal: bool) -> pd.DataFrame:
         """The block of columns in the convention that is asked for, tagged."""
         import pandas as pd
 
-        values = from_rotvec_pose(pose, self.convention)
         convention = find_convention(self.convention)
-        tag, unit = PoseTag(convention.name, self.rotation_frame), convention.translation_unit
+        values = from_rotvec_pose(pose, convention.name).cpu().numpy()
+        unit = convention.translation_unit
         if self.inter_ocular_mm is not None and unit == "img2pose":
             unit = "mm"
-            tag = replace(tag, translation_unit=unit)
         values[:, 3:] *= unit_ratio("img2pose", unit, self.inter_ocular_mm)
-        block = pd.DataFrame(values.cpu().numpy(), columns=_pose_columns().view())
-        write_tag(block, tag)
+        block = pd.DataFrame(values, index, _pose_columns().view())
+        said = None if unit == convention.translation_unit else unit
+        tag = PoseTag(convention.name, self.rotation_frame, said)
+        write_tag(block, tag, values[:, :3] if seal else None)
         return block
 
 
@@ -379,20 +378,6 @@ def _pose_columns() -> pd.Index[str]:
 
 
 def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if not is_name(value, choices):
+    if not (isinstance(value, str) and value in choices):
         known = " or ".join(repr(choice) for choice in choices)
         raise OptionError(f"{name} must be {known}, got {value!r}.")
-
-
-def _check_result(backend: PoseBackend, pose: Tensor, landmarks: Tensor) -> None:
-    expected = (len(landmarks), 6)
-    if not isinstance(pose, Tensor) or pose.shape != expected or pose.dtype != torch.float32:
-        found = (
-            f"{pose.dtype} of shape {list(pose.shape)}"
-            if isinstance(pose, Tensor)
-            else type(pose).__qualname__
-        )
-        raise BackendError(
-            f"pose backend {backend.provenance.name!r} returned {found} for {len(landmarks)} "
-            f"faces; the contract is a torch.float32 tensor of shape {list(expected)}."
-        )

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from feat_pose_plugin.errors import FrameSizeError
-from feat_pose_plugin.pose.columns import may_hold_numbers, numbers_in
+from feat_pose_plugin.pose.columns import find_column, to_doubles
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
     from feat_pose_plugin.pose.landmarks import Landmarks
 
@@ -23,39 +22,18 @@ _LARGEST_FRAME = 1 << 24  # pixels a side; float32 counts no further
 
 
 def frame_sizes_of(table: pd.DataFrame) -> Tensor | None:
-    """Height and width of the video frame of each row, by the columns of a table.
+    """``[B, 2]`` or, if all are the same, ``[1, 2]`` float32 height and width by its columns.
 
-    Returns:
-        ``[B, 2]``, or ``[1, 2]`` if all are the same; float32 pixels, NaN where not known. None
-        where the table has no such columns.
-
-    Raises:
-        FrameSizeError: It has some of them several times, or they hold something else than numbers.
+    NaN where a cell says no size; None where the table has no such columns.
     """
-    names = [str(column).strip() for column in table.columns]
-    if not all(name in names for name in FRAME_SIZE_COLUMNS):
+    found = [find_column(table, name, FrameSizeError) for name in FRAME_SIZE_COLUMNS]
+    columns = [to_doubles(c, FrameSizeError, strict=False) for c in found if c is not None]
+    if len(columns) < len(found):
         return None
-    columns = []
-    for name in FRAME_SIZE_COLUMNS:
-        if names.count(name) > 1:
-            raise FrameSizeError(f"the table has {names.count(name)} columns {name!r}, not one.")
-        column = table.iloc[:, names.index(name)]
-        if not may_hold_numbers(column.dtype):
-            raise FrameSizeError(f"column {name!r} is of {column.dtype}, not of numbers.")
-        columns.append(_pixels(column))
     values = np.stack(columns, axis=1)
     values[~((values >= 1) & (values <= _LARGEST_FRAME))] = np.nan
     # One size for all is the rule, and is said once.
-    return torch.from_numpy(values[:1] if (values == values[:1]).all() else values)
-
-
-def _pixels(column: pd.Series) -> NDArray[np.float32]:
-    """Numbers of a column, NaN where it has none."""
-    with np.errstate(over="ignore"):
-        try:
-            return column.to_numpy(np.float32, na_value=np.nan)
-        except (TypeError, ValueError, ArithmeticError):
-            return np.array(numbers_in(column), np.float64).astype(np.float32)  # None is NaN
+    return torch.from_numpy(values[:1] if (values == values[:1]).all() else values).float()
 
 
 def read_frame_size(frame_size: object, rows: int) -> Tensor:
@@ -80,14 +58,9 @@ def read_frame_size(frame_size: object, rows: int) -> Tensor:
 
 
 def in_pixels(landmarks: Landmarks, sizes: Tensor) -> Landmarks:
-    """Landmarks that are shares of the picture, in pixels.
+    """Landmarks whose x and depth are shares of the width and y of the height, in pixels.
 
-    Args:
-        landmarks: x and depth as shares of the width, y of the height.
-        sizes: ``[1, 2]`` or ``[B, 2]`` height and width in pixels, 0 where not known.
-
-    Raises:
-        FrameSizeError: No size is known.
+    The sizes are ``[1, 2]`` or ``[B, 2]`` height and width, 0 where not known.
     """
     if not sizes.any():
         raise FrameSizeError(

@@ -51,43 +51,37 @@ class LandmarkModel:
 # 10 clips). The others: the median of three differences to mobilefacenet on the same pictures, of
 # AFLW2000-3D, Pointing'04 and scanned heads. Residual limit: 95 in 100 pictures of AFLW2000-3D lie
 # below it. Expected errors: fitted on those pictures.
-_AFLW = "AFLW2000-3D's pictures, n = {}"
-_ERROR_2D = (5.839, 1.410, -1.716, -0.690, -0.008)
-_ERROR_PFLD = (7.082, 1.840, -2.676, -1.049, 0.255)
-_ERROR_MESH = (3.945, 0.890, 0.576, 0.036, 0.339)
-_PROFILES = {
-    profile.name: profile
-    for profile in (
-        LandmarkModel("2d", "2d", 1.0, 0.126, _ERROR_2D, "four detectors, n = 3613"),
-        LandmarkModel(
-            *("3d", "3d", 2.9, 0.077, (3.030, 0.627, 0.181, -0.117, 0.150)),
-            "AFLW2000-3D's re-annotated landmarks, n = 985",
-        ),
-        LandmarkModel(
-            *("mobilefacenet", "2d", 2.5, 0.115, (4.811, 1.122, -0.144, -0.301, 0.130)),
-            _AFLW.format(956),
-        ),
-        LandmarkModel("mobilenet", "2d", 2.3, 0.116, _ERROR_PFLD, "not measured: as pfld"),
-        LandmarkModel("pfld", "2d", 2.1, 0.116, _ERROR_PFLD, _AFLW.format(956)),
-        LandmarkModel(
-            "dlib", "2d", 0.4, 0.094, (6.808, 1.680, -2.933, -1.020, -0.600), _AFLW.format(745)
-        ),
-        LandmarkModel("openface", "2d", 1.0, 0.126, _ERROR_2D, "not measured: as 2d"),
-        LandmarkModel(
-            *("openseeface", "2d", 1.0, 0.124, (4.591, 1.069, -0.491, -0.207, 0.385)),
-            _AFLW.format(956),
-        ),
-        LandmarkModel("mediapipe", "mesh", 1.2, 0.102, _ERROR_MESH, _AFLW.format(920)),
-        LandmarkModel("detectorv2", "mesh", 1.0, 0.102, _ERROR_MESH, "zero: video, n = 225"),
-    )
-}
-_WITHOUT_DEPTH = {
-    profile.name: profile
-    for profile in (
-        LandmarkModel("mediapipe", "3d", 0.6, 0.102, _ERROR_MESH, _AFLW.format(740)),
-        LandmarkModel("detectorv2", "3d", -0.6, 0.102, _ERROR_MESH, "zero: video, n = 225"),
-    )
-}
+_2D = (5.839, 1.410, -1.716, -0.690, -0.008)
+_3D = (3.030, 0.627, 0.181, -0.117, 0.150)
+_MOBILEFACENET = (4.811, 1.122, -0.144, -0.301, 0.130)
+_PFLD = (7.082, 1.840, -2.676, -1.049, 0.255)
+_DLIB = (6.808, 1.680, -2.933, -1.020, -0.600)
+_OPENSEEFACE = (4.591, 1.069, -0.491, -0.207, 0.385)
+_MESH = (3.945, 0.890, 0.576, 0.036, 0.339)
+_AFLW = "AFLW2000-3D's pictures, n = "
+_VIDEO = "zero: video, n = 225"
+
+
+def _by_name(*profiles: LandmarkModel) -> dict[str, LandmarkModel]:
+    return {profile.name: profile for profile in profiles}
+
+
+_PROFILES = _by_name(
+    LandmarkModel("2d", "2d", 1.0, 0.126, _2D, "four detectors, n = 3613"),
+    LandmarkModel("3d", "3d", 2.9, 0.077, _3D, "AFLW2000-3D's re-annotated landmarks, n = 985"),
+    LandmarkModel("mobilefacenet", "2d", 2.5, 0.115, _MOBILEFACENET, f"{_AFLW}956"),
+    LandmarkModel("mobilenet", "2d", 2.3, 0.116, _PFLD, "not measured: as pfld"),
+    LandmarkModel("pfld", "2d", 2.1, 0.116, _PFLD, f"{_AFLW}956"),
+    LandmarkModel("dlib", "2d", 0.4, 0.094, _DLIB, f"{_AFLW}745"),
+    LandmarkModel("openface", "2d", 1.0, 0.126, _2D, "not measured: as 2d"),
+    LandmarkModel("openseeface", "2d", 1.0, 0.124, _OPENSEEFACE, f"{_AFLW}956"),
+    LandmarkModel("mediapipe", "mesh", 1.2, 0.102, _MESH, f"{_AFLW}920"),
+    LandmarkModel("detectorv2", "mesh", 1.0, 0.102, _MESH, _VIDEO),
+)
+_WITHOUT_DEPTH = _by_name(
+    LandmarkModel("mediapipe", "3d", 0.6, 0.102, _MESH, f"{_AFLW}740"),
+    LandmarkModel("detectorv2", "3d", -0.6, 0.102, _MESH, _VIDEO),
+)
 
 
 def is_auto(landmark_model: object) -> bool:
@@ -101,10 +95,7 @@ def is_landmark_model(name: str) -> bool:
 
 
 def find_landmark_model(name: str | LandmarkModel) -> LandmarkModel:
-    """The profile of a landmark model.
-
-    Args:
-        name: As registered; upper and lower case are the same. A profile is found as it is.
+    """The profile of a registered name, whatever its case; a profile is found as it is.
 
     Raises:
         LandmarkError: Nobody registered the name.

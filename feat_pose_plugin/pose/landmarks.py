@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from feat_pose_plugin.errors import LandmarkError
 from feat_pose_plugin.pose.arguments import is_plain
@@ -87,20 +88,15 @@ class Landmarks:
 
     def to(self, device: torch.device) -> Landmarks:
         """The same on a device."""
-        points, which = self.points.to(device), self.which.to(device)
-        depth = None if self.depth is None else self.depth.to(device)
-        confidence = None if self.confidence is None else self.confidence.to(device)
-        return replace(self, points=points, which=which, depth=depth, confidence=confidence)
+        moved: dict[str, Any] = {
+            name: each.to(device) for name, each in vars(self).items() if isinstance(each, Tensor)
+        }
+        return replace(self, **moved)
 
     def made_by(self, landmark_model: str | LandmarkModel) -> Landmarks:
-        """The same landmarks, all said to be of one landmark model.
-
-        Raises:
-            LandmarkError: It is unknown.
-        """
-        depth = self.depth if self.depth is None else self.depth[..., None]
-        points = self.points if depth is None else torch.cat([self.points, depth], dim=2)
-        read = _of_one_model(points, find_landmark_model(landmark_model))
+        """The same landmarks, all said to be of one landmark model."""
+        parts = [self.points] if self.depth is None else [self.points, self.depth[..., None]]
+        read = _of_one_model(torch.cat(parts, dim=2), find_landmark_model(landmark_model))
         return replace(read, normalized=self.normalized, confidence=self.confidence)
 
     def without_depth(self) -> Landmarks:
@@ -125,33 +121,30 @@ def read_landmarks(
     """Read landmarks of any supported layout.
 
     Args:
-        source: A tensor or array ``[B, 68, 2|3]``, ``[B, 468|478, 2|3]`` (MediaPipe's mesh) or
-            ``[B, 136]`` (68 x, then 68 y), of any real dtype, on any device; or a DataFrame (a
-            Fex too) with ``x_0..x_67, y_0..y_67``, with a mesh (``x_0..x_477`` or
-            ``mesh_x_0..mesh_x_477``, with or without z), spaces around column names ignored. Depth
-            is in pixels, away from the camera positive, or as py-feat's detectors write it. A
-            single face needs no B. Or results of MediaPipe, see
-            :func:`~feat_pose_plugin.pose.mediapipe_results.mesh_of_results`.
-        landmark_model: What made the landmarks, see
-            :mod:`feat_pose_plugin.pose.landmark_models`. ``"auto"`` is what follows from the
-            source: ``mediapipe`` or ``detectorv2`` for meshes, ``openface`` for its tables, the
+        source: What :func:`~feat_pose_plugin.estimate_pose` takes, of any real dtype, on any
+            device. Tables have ``x_0..x_67, y_0..y_67``, or a mesh (``x_0..x_477`` or
+            ``mesh_x_0..mesh_x_477``, with or without z). Depth is in pixels, away from the camera
+            positive, or as py-feat's detectors write it.
+        landmark_model: What made the landmarks. ``"auto"`` is what follows from the source:
+            ``mediapipe`` or ``detectorv2`` for meshes, ``openface`` for its tables, the
             ``landmark_model`` of a Fex, ``3d`` for ``[B, 68, 3]``, and ``2d`` for all else.
 
     Returns:
-        The landmarks, rows in the order of the source, on its device. The depth of meshes is kept;
-        rows in which all depth is 0 are of the model without depth. Rows without a face hold NaN:
-        also those in which OpenFace's ``success`` is 0, or a landmark lies at (0, 0) and none at
-        negative coordinates.
+        Rows in the order of the source, on its device. The depth of meshes is kept; rows in which
+        all depth is 0 are of the model without depth. Rows without a face hold NaN: also those in
+        which OpenFace's ``success`` is 0, or a landmark lies at (0, 0) and none at negative
+        coordinates.
 
     Raises:
         LandmarkError: The source holds no 68 landmarks, or part of them, or text.
     """
     named = None if is_auto(landmark_model) else find_landmark_model(landmark_model)
+    name = named.name if named else "auto"
     normalized, confidence = False, None
-    if isinstance(source, torch.Tensor):
-        points, model = _points_from_tensor(source, named)
+    if isinstance(source, Tensor):
+        points, model = _points_from_tensor(source, name)
     elif isinstance(source, np.ndarray):
-        points, model = _points_from_tensor(_tensor_from_array(source), named)
+        points, model = _points_from_tensor(_tensor_from_array(source), name)
     else:
         import pandas as pd  # slow, and seldom needed before now
 
@@ -159,11 +152,11 @@ def read_landmarks(
             points, model, confidence = _points_from_table(source)
         else:
             mesh = torch.from_numpy(mesh_of_results(source))
-            points, model = _points_from_tensor(mesh, named)
+            points, model = _points_from_tensor(mesh, name)
             normalized = True
     read = _of_one_model(_without_missing(points), named or find_landmark_model(model))
     read = replace(read, normalized=normalized, confidence=confidence)
-    if named is not None and named.name == "openseeface":
+    if name == "openseeface":
         return replace(read, points=in_usual_order(read.points))
     if model not in _MESHES and read.depth is None:
         points, is_block = from_detectorv2_block(read.points)
@@ -199,28 +192,17 @@ def _without_missing(points: Tensor) -> Tensor:
 
 
 def outer_eye_distance(points: Tensor) -> Tensor:
-    """Distance of the outer eye corners, the unit of length of a face in the picture.
-
-    Args:
-        points: ``[B, 68, 2]``.
-
-    Returns:
-        ``[B]``, in the unit of ``points``.
-    """
+    """``[B]`` distance of the outer eye corners of ``[B, 68, 2]``, the unit of length of a face."""
     right, left = OUTER_EYE_CORNERS
-    distance: Tensor = torch.linalg.vector_norm(points[:, right] - points[:, left], dim=-1)
+    distance: Tensor = vector_norm(points[:, right] - points[:, left], dim=-1)
     return distance
 
 
 def usable_rows(points: Tensor) -> Tensor:
-    """Rows from which a pose can be read.
+    """``[B]`` bool: rows of ``[B, 68, 2]`` pixels from which a pose can be read.
 
-    Args:
-        points: ``[B, 68, 2]`` pixels.
-
-    Returns:
-        ``[B]`` bool: all coordinates are finite as float32, and the outer eye corners neither
-        coincide nor lie farther apart than float32 can tell.
+    All their coordinates are finite as float32, and the outer eye corners neither coincide nor lie
+    farther apart than float32 can tell.
     """
     distance = outer_eye_distance(points)
     finite = torch.isfinite(points.float()).flatten(1).all(dim=1)
@@ -250,7 +232,7 @@ def _tensor_from_array(array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.array(array, exact, order="C"))
 
 
-def _points_from_tensor(tensor: Tensor, named: LandmarkModel | None) -> tuple[Tensor, str]:
+def _points_from_tensor(tensor: Tensor, landmark_model: str) -> tuple[Tensor, str]:
     """``[B, 68, 2|3]`` float32 or float64 points and the name of their landmark model."""
     if not is_plain(tensor):
         raise LandmarkError(
@@ -270,14 +252,13 @@ def _points_from_tensor(tensor: Tensor, named: LandmarkModel | None) -> tuple[Te
             return tensor.reshape(-1, 2, LANDMARKS).mT, "2d"
         case (_, 68, 2 | 3 as axes):
             return tensor, "3d" if axes == 3 else "2d"
-        case (_, 66, 2 | 3) if named is not None and named.name == "openseeface":
+        case (_, 66, 2 | 3) if landmark_model == "openseeface":
             return in_usual_order(tensor), "2d"
         case (_, 468 | 478, 2 | 3 as axes):
             points = from_mesh(tensor[:, list(MESH_VERTICES_68)])
-            if axes == 3 and named is not None and named.name == "detectorv2":
-                points = torch.where(
-                    has_depth(points)[:, None, None], points, depth_from_crop(points)
-                )
+            if axes == 3 and landmark_model == "detectorv2":
+                deep = has_depth(points)[:, None, None]
+                points = torch.where(deep, points, depth_from_crop(points))
             return points, "mediapipe"
     raise LandmarkError(
         f"landmarks of shape {list(shape)} are not supported. Pass [B, 68, 2] or [B, 68, 3] "
@@ -287,17 +268,10 @@ def _points_from_tensor(tensor: Tensor, named: LandmarkModel | None) -> tuple[Te
 
 
 def find_landmark_columns(names: Iterable[str]) -> tuple[list[str], str]:
-    """Which columns of a table its landmarks are read from.
+    """Which columns of a table its landmarks are read from, and the landmark model that made them.
 
-    Args:
-        names: The names of all its columns, without spaces around them.
-
-    Returns:
-        136 names, x then y; of a mesh with depth, 68 for z; then those that tell more about the
-        landmarks. And the name of the landmark model that made them.
-
-    Raises:
-        LandmarkError: The table has no landmarks, part of them, or some of them twice.
+    The names have no spaces around them: 136, x then y; of a mesh with depth, 68 for z; then those
+    that tell more about the landmarks. A LandmarkError if the table has none, part, or some twice.
     """
     present = Counter(names)
     _require_known_count(present)

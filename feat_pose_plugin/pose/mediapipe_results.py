@@ -15,23 +15,14 @@ _VERTICES = 468  # and ten more of the irises, from which no pose is read
 
 
 def mesh_of_results(source: object) -> NDArray[np.float32]:
-    """The faces of MediaPipe's results.
+    """``[B, 468, 3]`` x as share of the width of the picture, y of its height, z of its width.
 
-    Args:
-        source: A ``FaceLandmarkerResult``, a result of ``FaceMesh`` or ``Holistic``, a list of
-            landmarks of a face (``NormalizedLandmarkList`` too), or a list of such.
-
-    Returns:
-        ``[B, 468, 3]`` x as share of the width of the picture, y of its height, z of its width. A
-        result without a face is one row of NaN.
-
-    Raises:
-        LandmarkError: It is something else, or landmarks of another part of the body.
+    Of a ``FaceLandmarkerResult``, a result of ``FaceMesh`` or ``Holistic``, a list of landmarks of
+    a face (``NormalizedLandmarkList`` too), or a list of such; a LandmarkError of anything else. A
+    result without a face is one row of NaN.
     """
     faces = _faces(source, type(source))
-    if not faces:
-        return np.empty((0, _VERTICES, 3), np.float32)
-    return np.stack(faces)
+    return np.stack(faces) if faces else np.empty((0, _VERTICES, 3), np.float32)
 
 
 def _faces(source: object, whole: type) -> list[NDArray[np.float32]]:

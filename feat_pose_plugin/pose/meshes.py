@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-from feat_pose_plugin.pose.rotations import resample_by_arc_length
+from torch.nn.functional import pad
 
 MESH_VERTICES_68: tuple[int, ...] = (
     *(127, 234, 93, 132, 172, 136, 149, 148, 152),  # jaw, the subject's right
@@ -46,23 +45,14 @@ _CROP_SIDE = 1.6  # 1.51 to 1.63, by the canonical face laid on Detectorv2's mes
 
 
 def from_mesh(vertices: Tensor) -> Tensor:
-    """The 68 landmarks among the vertices of meshes, the jaw where the head has its edge.
-
-    Args:
-        vertices: ``[B, 68, 2|3]``, those of :data:`MESH_VERTICES_68`.
-    """
+    """The 68 landmarks of ``[B, 68, 2|3]`` vertices :data:`MESH_VERTICES_68`, the jaw set back."""
     return _set_jaw_back(vertices, _SET_BACK)
 
 
 def from_detectorv2_block(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Landmarks with Detectorv2's block put right where there is one.
+    """``[B, 68, 2]`` with Detectorv2's block put right, and ``[B]`` bool where it was.
 
-    Args:
-        points: ``[B, 68, 2]``.
-
-    Returns:
-        The points, and ``[B]`` bool where they are those of the block: where the jaw is spaced as
-        in py-feat's 68-from-478 table. Rows of NaN are False.
+    It is where the jaw is spaced as in py-feat's 68-from-478 table; not in rows of NaN.
     """
     steps = torch.hypot(*torch.diff(points[:, :17], dim=1).unbind(dim=-1))  # a norm takes longer
     side, last = steps[:, _BLOCK_CHIN - 1 : -1], steps[:, -1:]
@@ -85,15 +75,11 @@ def has_depth(points: Tensor) -> Tensor:
 
 
 def depth_from_crop(points: Tensor, side: Tensor | None = None) -> Tensor:
-    """Points whose depth is a share of the side of the crop, with depth in pixels.
+    """``[B, 68, 3]`` whose depth is a share of the side of the crop, with depth in pixels.
 
-    Detectorv2's network sees a square crop of the frame. It says x, y and z as shares of its side,
-    and py-feat brings only x and y into pixels of the frame.
-
-    Args:
-        points: ``[B, 68, 3]``.
-        side: ``[B]`` side of the crop in pixels of the frame; by default what is usual for a face
-            of this size.
+    Detectorv2's network sees a square crop of the frame and says x, y and z as shares of its side,
+    of which py-feat brings only x and y into pixels. ``side`` is ``[B]`` pixels, by default what is
+    usual for a face of this size.
     """
     if side is None:
         side = _CROP_SIDE * _longer_side(points)
@@ -117,3 +103,18 @@ def _set_jaw_back(points: Tensor, amount: float) -> Tensor:
     share = amount * torch.cat([side, side[:8].flip(0)])
     jaw = points[:, :17] + share[:, None] * back[:, None]
     return torch.cat([jaw, points[:, 17:]], dim=1)
+
+
+def resample_by_arc_length(points: Tensor, count: int) -> Tensor:
+    """``[B, count, D]`` points at equal arcs along polylines ``[B, N, D]``, ends included."""
+    steps = torch.linalg.vector_norm(torch.diff(points, dim=1), dim=-1)
+    arc = pad(steps.cumsum(dim=1), (1, 0))
+    wanted = arc[:, -1:] * torch.linspace(0, 1, count, dtype=points.dtype, device=points.device)
+    # The segment on which each wanted arc length lies; it may have no length.
+    segment = (torch.searchsorted(arc, wanted, right=True) - 1).clamp(0, steps.shape[1] - 1)
+    length = steps.gather(1, segment).clamp_min(torch.finfo(points.dtype).tiny)
+    within = (wanted - arc.gather(1, segment)) / length
+    index = segment[..., None].expand(-1, -1, points.shape[-1])
+    start, end = points.gather(1, index), points.gather(1, index + 1)
+    resampled: Tensor = start + within[..., None] * (end - start)
+    return resampled

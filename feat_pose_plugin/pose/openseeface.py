@@ -9,31 +9,25 @@ points belong elsewhere: pitch is wrong by 5 degrees then, and a nod by a fifth.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 POINTS = 66
-_FROM_66 = (*range(48), 58, *range(48, 53), 62, *range(53, 58), *range(58, 66))  # corners twice
-_FROM_68 = tuple(point + (point > 59) + (point > 62) for point in _FROM_66)
+_FROM_66 = [*range(48), 58, *range(48, 53), 62, *range(53, 58), *range(58, 66)]  # corners twice
+_FROM_68 = [point + (point > 59) + (point > 62) for point in _FROM_66]
 _USUAL_CORNERS, _OWN_CORNERS = (48, 54), (58, 63)
 
 
 def in_usual_order(points: Tensor) -> Tensor:
-    """The 68 points of everybody else.
+    """``[B, 68, D]`` of everybody else, from ``[B, 66, D]`` or from 68 in either order.
 
-    Args:
-        points: ``[B, 66, D]`` as OpenSeeFace gives them, or ``[B, 68, D]``: the same with points
-            put in at 60 and 64, or in the usual order already. The corners of the mouth tell which,
-            by most of the rows.
-
-    Returns:
-        ``[B, 68, D]``.
+    Of 68 the corners of the mouth tell in which order they are, by most of the rows.
     """
     if points.shape[1] == POINTS:
-        return points[:, list(_FROM_66)]
+        return points[:, _FROM_66]
     usual, own = (
-        torch.linalg.vector_norm(points[:, right] - points[:, left], dim=-1)
+        vector_norm(points[:, right] - points[:, left], dim=-1)
         for right, left in (_USUAL_CORNERS, _OWN_CORNERS)
     )
     wider = (own > usual)[usual.isfinite() & own.isfinite()].float()
-    return points[:, list(_FROM_68)] if len(wider) and wider.mean() > 0.5 else points
+    return points[:, _FROM_68] if len(wider) and wider.mean() > 0.5 else points

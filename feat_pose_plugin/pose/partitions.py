@@ -21,24 +21,10 @@ def estimate_partitions(
     frame_size: object,
     device: str | torch.device | None,
 ) -> DataFrame:
-    """Estimate a Dask DataFrame, partition by partition, when the result is asked for.
+    """Estimate a table when the result is asked for; only the columns that are needed are read.
 
-    Of the table only the columns are read that are needed.
-
-    Args:
-        estimator: What estimates a partition. Must be possible to pickle; what it loads from
-            files, each worker loads once.
-        table: Landmark columns as in :func:`~feat_pose_plugin.estimate_pose`.
-        frame_size: Height and width of the video frame in pixels, one pair for all rows; None for
-            those of the columns ``FrameHeight`` and ``FrameWidth``.
-        device: Where the workers estimate.
-
-    Returns:
-        The pose columns; index, order and divisions of the table.
-
-    Raises:
-        LandmarkError: The table has no landmarks, or part of them.
-        FrameSizeError: ``frame_size`` is something else than one pair of positive pixels.
+    The estimator is pickled; what it loads from files, each worker loads once. The result has the
+    index, order and divisions of the table.
     """
     if frame_size is not None and not isinstance(frame_size, tuple):
         raise FrameSizeError(

@@ -35,22 +35,18 @@ class _Views(NamedTuple):
     """How the reference face has to be seen, to be seen at the landmarks.
 
     Attributes:
-        residual: ``[n]`` root mean square distance of the inner landmarks, in sizes of the face.
+        is_face: ``[n]`` whether the inner landmarks lie like those of a face.
         facing: ``[n]`` cosine between the direction of the face and that to the camera.
         down: ``[n, 2]`` where the face's own down points in the picture.
     """
 
-    residual: NDArray[np.float64]
+    is_face: NDArray[np.bool_]
     facing: NDArray[np.float64]
     down: NDArray[np.float64]
 
 
 def require_plausible(points: Tensor, warn: Callable[[str], object]) -> None:
-    """Refuse landmarks that are almost surely something else, or warn of them.
-
-    Args:
-        points: ``[B, 68, 2]`` what was read as pixels, x right, y down.
-        warn: Is told that most rows are no faces.
+    """Refuse ``[B, 68, 2]`` "pixels" that are almost surely something else, or warn of them.
 
     Raises:
         LandmarkError: Most rows have coordinates in 0..1, x and y swapped, y upwards, or x and y in
@@ -59,7 +55,7 @@ def require_plausible(points: Tensor, warn: Callable[[str], object]) -> None:
     sample = _sample(points)
     if not len(sample):
         return
-    if _share(np.abs(sample).max(axis=(1, 2)) <= _UNIT_LENGTH) > _MOST:
+    if _are_most(np.abs(sample).max(axis=(1, 2)) <= _UNIT_LENGTH):
         raise LandmarkError(
             "the landmarks lie between 0 and 1, so they are normalised coordinates, as MediaPipe's "
             "are. Multiply x by the width and y by the height of the picture, or pass "
@@ -67,9 +63,8 @@ def require_plausible(points: Tensor, warn: Callable[[str], object]) -> None:
             "--normalized."
         )
     views = _see(sample)
-    like_faces = views.residual <= _LARGEST_RESIDUAL
-    mirrored = like_faces & (views.facing < _FROM_BEHIND)
-    if _share(mirrored) > _MOST:
+    mirrored = views.is_face & (views.facing < _FROM_BEHIND)
+    if _are_most(mirrored):
         across, along = np.abs(views.down[mirrored]).mean(axis=0)
         if across > along:
             raise LandmarkError(
@@ -80,9 +75,8 @@ def require_plausible(points: Tensor, warn: Callable[[str], object]) -> None:
             "the y of the landmarks points upwards: the faces are mirrored top to bottom. Pixels "
             "count downwards: pass height - y."
         )
-    if _share(like_faces) < 1 - _MOST:
-        in_turns = sample.transpose(0, 2, 1).reshape(-1, 68, 2)
-        if _share(_see(in_turns).residual <= _LARGEST_RESIDUAL) > _MOST:
+    if _are_most(~views.is_face):
+        if _are_most(_see(sample.transpose(0, 2, 1).reshape(-1, 68, 2)).is_face):
             raise LandmarkError(
                 "the 136 numbers of a row are x and y in turns; they were read as 68 x, then 68 y. "
                 "Pass landmarks.reshape(-1, 68, 2)."
@@ -107,37 +101,34 @@ def _sample(points: Tensor) -> NDArray[np.float64]:
 
 
 def _see(points: NDArray[np.float64]) -> _Views:
-    sums, spread = _inner_face()
     inner = points[:, _INNER].reshape(len(points), -1)
-    found = inner @ sums
-    view, middle = found[:, :6].reshape(-1, 3, 2), found[:, 6:]
-    count = inner.shape[1] / 2
+    found = inner @ _inner_face()
+    view, parts = found[:, :6].reshape(-1, 3, 2), found[:, 6:]
     with np.errstate(all="ignore"):  # of numbers that are no pixels
-        size = np.einsum("ij,ij->i", inner, inner) - count * np.einsum("ij,ij->i", middle, middle)
-        explained = np.einsum("nia,ij,nja->n", view, spread, view)
-        (ax, ay, _), (bx, by, _) = view.transpose(2, 1, 0)
+        explained, place = (parts[:, :6] ** 2).sum(axis=1), (parts[:, 6:] ** 2).sum(axis=1)
+        size = (inner**2).sum(axis=1) - place
         (aa, ab), (_, bb) = (view.transpose(0, 2, 1) @ view).transpose(1, 2, 0)
-        residual = np.sqrt(np.maximum(size - explained, 0) / size)
-        facing = (ax * by - ay * bx) / np.sqrt(aa * bb - ab * ab)  # of the cross product
-    return _Views(residual, facing, view[:, 1])
+        turn = view[:, 0, 0] * view[:, 1, 1] - view[:, 1, 0] * view[:, 0, 1]
+        facing = turn / np.sqrt(aa * bb - ab * ab)  # of the cross product
+        is_face = size - explained <= _LARGEST_RESIDUAL**2 * size
+    return _Views(is_face, facing, view[:, 1])
 
 
 @cache
-def _inner_face() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What fits views to inner points, and the reference face's spread.
+def _inner_face() -> NDArray[np.float64]:
+    """``[102, 14]``: what x, y in turns of inner points are multiplied by to be seen as a face.
 
-    Returns:
-        ``[102, 8]``, which gives of x, y in turns a view ``[3, 2]`` and the mean ``[2]``; and
-        ``[3, 3]``.
+    It gives the view ``[3, 2]`` of the face that fits them best, ``[3, 2]`` parts whose squares are
+    what this explains of theirs, and ``[2]`` whose squares are what their place does.
     """
     points = load_reference_face(find_landmark_model("3d"), torch.device("cpu"))
     face = points[_INNER].double().numpy()
     face = face - face.mean(axis=0)
-    fit = np.linalg.pinv(face)  # its rows sum to 0: where the points lie does not matter
-    means = np.full((1, len(face)), 1 / len(face))
-    sums = np.kron(np.concatenate([fit, means]).T, np.eye(2))
-    return sums, face.T @ face
+    # Both sum to 0 over the points: where these lie does not matter.
+    fit, orthonormal = np.linalg.pinv(face).T, np.linalg.qr(face).Q
+    place = np.full((len(face), 1), 1 / np.sqrt(len(face)))
+    return np.kron(np.concatenate([fit, orthonormal, place], axis=1), np.eye(2))
 
 
-def _share(of: NDArray[np.bool_]) -> float:
-    return np.count_nonzero(of) / len(of)
+def _are_most(of: NDArray[np.bool_]) -> bool:
+    return bool(np.count_nonzero(of) > _MOST * len(of))

@@ -6,8 +6,6 @@ A check of plausibility, no more: landmarks that collapsed towards a mean face f
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -46,42 +44,28 @@ size is known. ``clipped``: a tool that keeps landmarks inside the picture moved
 LEAST_CONFIDENCE = 0.8
 """Studies with OpenFace usually leave out the frames below, as OpenDBM does."""
 
+LARGEST_YAW_DEG = 95.0
+"""The edge of what the networks were trained on."""
+
+LEAST_EYES: dict[LandmarkKind, float] = {"2d": 0.128, "3d": 0.045, "mesh": 0.045}
+"""Distance of the outer eye corners in the picture, as a share of what it would be if the head
+looked at the camera. At least 99 in 100 training faces have more; docs/trust-details.md says how
+many real faces are flagged."""
+
 _CLIPPED, _IN_LINE = 3, 6  # landmarks; of real faces, in whole pixels, no more than 5 are in line
-
-
 _MOUTH = 48  # the first of its points, which are the last
 _RESIDUALS = (0.01, 0.5)  # beyond what was measured, the error is that of the edge
 _NOD_UNIT_DEG, _LARGEST_NOD = 30.0, 2.0
 
 
-class Limits(NamedTuple):
-    """What a row without a flag keeps to.
-
-    Attributes:
-        eyes: Smallest distance of the outer eye corners in the picture, as a share of what it would
-            be if the head looked at the camera.
-        yaw_deg: Largest turn to the side, the edge of what the network was trained on.
-    """
-
-    eyes: float
-    yaw_deg: float
-
-
-LIMITS: Mapping[LandmarkKind, Limits] = MappingProxyType(
-    {"2d": Limits(0.128, 95.0), "3d": Limits(0.045, 95.0), "mesh": Limits(0.045, 95.0)}
-)
-"""Of the training faces, at least 99 in 100 have wider eyes; docs/trust-details.md says how many
-real faces are flagged."""
-
-
 class Fit(NamedTuple):
-    """How landmarks lie on the reference face in the found pose.
+    """How landmarks lie on the reference face in the found pose; each ``[B]``.
 
     Attributes:
-        residual: ``[B]`` root mean square distance of the landmarks from the face, in distances
-            of its outer eye corners in space.
-        still: ``[B]`` the same without the mouth, which moves when no landmark is wrong.
-        eyes: ``[B]`` distance of the outer eye corners in the picture, in the same unit.
+        residual: Root mean square distance of the landmarks from the face, in distances of its
+            outer eye corners in space.
+        still: The same without the mouth, which moves when no landmark is wrong.
+        eyes: Distance of the outer eye corners in the picture, in the same unit.
     """
 
     residual: Tensor
@@ -110,7 +94,7 @@ def judge(
         residual, both NaN without a pose; then 1 for each reason of :data:`REASONS` that applies,
         else 0.
     """
-    limits, rotation = LIMITS[model.kind], rotvec_to_matrix(rotvec)
+    rotation = rotvec_to_matrix(rotvec)
     fit = fit_reference_face(points, rotation, load_reference_face(model, points.device))
     # Where the camera is, seen from the head: its direction in the axes of the head.
     turn = torch.atan2(rotation[:, 2, 0].abs(), rotation[:, 2, 2])
@@ -119,11 +103,14 @@ def judge(
     outside = ((least < 0) | (most > size)).flatten(1).any(dim=1)
     return torch.stack(
         [
-            expected_error(fit.still, rotation, model),
+            torch.exp(
+                error_predictors(fit.still, rotation)
+                @ rotation.new_tensor(model.error or [math.nan] * 5)
+            ),
             fit.residual,
             fit.residual > model.residual_limit,
-            turn.rad2deg() > limits.yaw_deg,
-            fit.eyes < limits.eyes,
+            turn.rad2deg() > LARGEST_YAW_DEG,
+            fit.eyes < LEAST_EYES[model.kind],
             outside if frame_size else torch.zeros_like(outside),
             _are_clipped(points, least, most, size),
             confidence < LEAST_CONFIDENCE,
@@ -142,12 +129,9 @@ def _are_clipped(points: Tensor, least: Tensor, most: Tensor, size: Tensor) -> T
 
 
 def quality_columns(judged: Tensor) -> pd.DataFrame:
-    """What :func:`judge` said as columns.
+    """What :func:`judge` said: ``PoseError`` in degrees, ``PoseResidual`` and ``PoseFlags``.
 
-    Returns:
-        ``PoseError`` in degrees and ``PoseResidual``, float32, NaN without a pose; and
-        ``PoseFlags``, text, missing without a pose: empty, or the reasons that apply, joined by
-        ``;``.
+    The flags are text, missing without a pose: empty, or the reasons that apply, joined by ``;``.
     """
     import pandas as pd
 
@@ -167,28 +151,13 @@ def is_flagged(flags: pd.Series[Any]) -> NDArray[np.bool_]:
     return flagged
 
 
-def expected_error(residual: Tensor, rotation: Tensor, model: LandmarkModel) -> Tensor:
-    """The geodesic error that such a row has on average.
-
-    ``exp(a + b r + c s + d s r + e t**2)`` with the logarithm ``r`` of the residual, the sine ``s``
-    of the turn to the side without its sign, and the nod ``t`` in units of 30 degrees, both as the
-    camera is seen from the head. The five numbers are the profile's.
-
-    Args:
-        residual: ``[B]`` of the landmarks without the mouth, see :class:`Fit`.
-        rotation: ``[B, 3, 3]`` along the line of sight.
-        model: What made the landmarks.
-
-    Returns:
-        ``[B]`` degrees; NaN where the profile has no numbers or there is no pose.
-    """
-    return torch.exp(
-        error_predictors(residual, rotation) @ residual.new_tensor(model.error or [math.nan] * 5)
-    )
-
-
 def error_predictors(residual: Tensor, rotation: Tensor) -> Tensor:
-    """``[B, 5]`` what the logarithm of the expected error is linear in; see above."""
+    """``[B, 5]`` what the logarithm of the expected geodesic error in degrees is linear in.
+
+    ``1, r, s, s r, t**2`` with the logarithm ``r`` of the residual without the mouth, the sine
+    ``s`` of the turn to the side without its sign, and the nod ``t`` in units of 30 degrees, both
+    as the camera is seen from the head. The five factors are the profile's.
+    """
     camera = rotation[:, 2]  # its direction, in the axes of the head
     turn = torch.atan2(camera[:, 0].abs(), camera[:, 2]).clamp(max=math.pi / 2).sin()
     nod = torch.asin(camera[:, 1].clamp(-1, 1)).rad2deg() / _NOD_UNIT_DEG
@@ -198,18 +167,10 @@ def error_predictors(residual: Tensor, rotation: Tensor) -> Tensor:
 
 
 def fit_reference_face(points: Tensor, rotation: Tensor, face: Tensor) -> Fit:
-    """Lay the reference face on landmarks, in a known pose.
+    """Lay a face ``[68, 3]`` on ``[B, 68, 2]`` pixels, with ``[B, 3, 3]`` along the line of sight.
 
     Position and size are fitted, and to the first order the distance from the camera, which makes
     what is near larger. So none of them matters, nor does the camera.
-
-    Args:
-        points: ``[B, 68, 2]`` pixels.
-        rotation: ``[B, 3, 3]`` along the line of sight.
-        face: ``[68, 3]``.
-
-    Returns:
-        NaN where the points or the rotation are.
     """
     # Coordinate by coordinate, each a row of landmarks in memory.
     seen = points.mT.contiguous()

@@ -8,11 +8,7 @@ from typing import Any
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """The bytes of a file, once: what is hashed and what is parsed are the same.
-
-    Args:
-        path: The file.
-        most: How many bytes it may have; no more are read.
+    """The bytes of a file of at most so many, read once: what is hashed is what is parsed.
 
     Raises:
         OSError: It cannot be read, or is no file: a pipe or a device may have no end.
@@ -28,19 +24,13 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 
 def parse_json(data: bytes) -> dict[str, Any]:
-    """A JSON object in UTF-8.
-
-    Raises:
-        ValueError: It is none, is nested too deep, or has a key twice in one object.
-    """
+    """A JSON object in UTF-8; a ValueError if it is none, too deep, or has a key twice."""
     try:
         found = json.loads(data.decode(), object_pairs_hook=_without_twins)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
     if not isinstance(found, dict):
-        raise ValueError(  # noqa: TRY004 - of the text, not of the argument
-            f"it is a {type(found).__name__}, not an object"
-        )
+        raise ValueError(f"it is a {type(found).__name__}, not an object")  # noqa: TRY004
     return found
 
 

@@ -1,8 +1,8 @@
 """The reference face: the mean of the faces that the bundled networks learnt from.
 
 Camera axes for a head that looks at the camera (x right, y down, z away), in units and from the
-origin of img2pose's reference face. One for each landmark type, because they put the jaw, and the
-zero of the head, in different places. A product of ``feat-pose train synth``, a file beside the
+origin of img2pose's reference face. One for each kind of landmarks, because they put the jaw, and
+the zero of the head, in different places. A product of ``feat-pose train synth``, a file beside the
 weights: ``NAME.reference.json``.
 """
 
@@ -39,18 +39,7 @@ _DECIMALS = 4  # a hundredth of a millimetre; what machines differ in is less
 
 @cache
 def load_reference_face(model: LandmarkModel, device: torch.device) -> Tensor:
-    """The bundled reference face, turned so that its zero is that of all landmark models.
-
-    Args:
-        model: What made the landmarks; its kind decides which face, its pitch zero how it stands.
-        device: Where it is put. Each face is read once for each device.
-
-    Returns:
-        ``[68, 3]`` float32.
-
-    Raises:
-        WeightsError: See :func:`read_reference_face`.
-    """
+    """``[68, 3]`` float32: the bundled face, its zero turned to that of all landmark models."""
     face = read_reference_face(_FOLDER / f"{model.kind}.json")
     zero = rotvec_to_matrix(face.new_tensor([math.radians(model.pitch_zero_deg), 0.0, 0.0]))
     return (face @ zero.T).to(device)
@@ -58,49 +47,27 @@ def load_reference_face(model: LandmarkModel, device: torch.device) -> Tensor:
 
 @cache
 def load_rigid_face(model: LandmarkModel, device: torch.device) -> RigidFace:
-    """The same face as what is found in space by its steady landmarks.
-
-    Raises:
-        WeightsError: See :func:`read_reference_face`.
-    """
+    """The same face as what is found in space by its steady landmarks."""
     return RigidFace(load_reference_face(model, device), STEADY_LANDMARKS[model.kind])
 
 
 def read_reference_face(path: Path) -> Tensor:
-    """Read and verify a reference face.
-
-    Returns:
-        ``[68, 3]`` float32.
-
-    Raises:
-        WeightsError: The file is missing, or is not what was written.
-    """
+    """``[68, 3]`` float32; a WeightsError if the file is missing or not what was written."""
     try:
-        data = read_bytes(path, _LARGEST)
-        content = parse_json(data)
+        content = parse_json(read_bytes(path, _LARGEST))
         face = torch.tensor(content["points"], dtype=torch.float32)
-        sound = face.shape == (LANDMARKS, 3) and content["sha256"] == _sha256(face)
+        if face.shape != (LANDMARKS, 3) or content["sha256"] != _sha256(face):
+            raise ValueError("it does not hold the 68 points that were written to it")  # noqa: TRY301
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise WeightsError(
             f"{path} cannot be read as a reference face: {type(error).__name__}: {error}. It comes "
             "with the package; install it again."
         ) from error
-    if not sound:
-        raise WeightsError(
-            f"{path} does not hold the 68 points that were written to it. It comes with the "
-            "package; install it again."
-        )
     return face
 
 
 def write_reference_face(path: Path, face: Tensor, card: Mapping[str, object]) -> None:
-    """Write a reference face.
-
-    Args:
-        path: The ``.reference.json`` file.
-        face: ``[68, 3]``; rounded to four decimals.
-        card: What it was made of.
-    """
+    """Write ``[68, 3]``, rounded, and beside it the card, which says what it was made of."""
     points = [[round(number, _DECIMALS) for number in point] for point in face.tolist()]
     digest = _sha256(torch.tensor(points, dtype=torch.float32))
     rest, end = json.dumps({**card, "sha256": digest, "points": None}, indent=2).rsplit("null", 1)

@@ -108,19 +108,17 @@ def get_pose_backend(name: str, /, **options: object) -> PoseBackend:
             f"{unknown_name('pose_model', name, known)} Add your own with register_pose_backend "
             f"or the entry-point group {ENTRY_POINT_GROUP!r}."
         )
-    name = found
-    if name in _claims:
-        claims = " and ".join(map(repr, sorted(_claims[name])))
+    if found in _claims:
+        claims = " and ".join(map(repr, sorted(_claims[found])))
         raise DuplicateBackendError(
-            f"pose backend {name!r} is claimed by {claims}. Uninstall one of the "
+            f"pose backend {found!r} is claimed by {claims}. Uninstall one of the "
             "distributions that bring them."
         )
-    factory = _load(name, _targets[name])
-    failed = f"pose backend {name!r} with options {options!r} could not be made"
-    backend = call_foreign(failed, factory, **options)
+    failed = f"pose backend {found!r} with options {options!r} could not be made"
+    backend = call_foreign(failed, _load(found, _targets[found]), **options)
     if not isinstance(backend, PoseBackend):
         raise BackendError(
-            f"pose backend {name!r} gave {type(backend).__qualname__}, not a PoseBackend. Derive "
+            f"pose backend {found!r} gave {type(backend).__qualname__}, not a PoseBackend. Derive "
             "it from feat_pose_plugin.PoseBackend."
         )
     return backend
@@ -163,17 +161,7 @@ def _load(name: str, target: str | Factory) -> Factory:
 
 
 def call_foreign(failed: str, function: Callable[..., T], /, *args: object, **kwargs: object) -> T:
-    """Call what others wrote; whatever it raises becomes our error, with its cause.
-
-    Args:
-        failed: What to say has failed.
-        function: What to call.
-        *args: Passed to it.
-        **kwargs: Passed to it.
-
-    Raises:
-        BackendError: It raised something else than one of our errors.
-    """
+    """Call what others wrote; what it raises becomes our error that says what failed."""
     try:
         return function(*args, **kwargs)
     except FeatPoseError:

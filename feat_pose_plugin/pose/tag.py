@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -52,16 +52,15 @@ class PoseTag:
     seal: list[int] | None = None
 
 
-def write_tag(table: pd.DataFrame, tag: PoseTag) -> None:
-    """Put a tag on a table, without a seal, in place of the one that is there."""
-    table.attrs[TAG] = asdict(replace(tag, seal=None))
+def write_tag(
+    table: pd.DataFrame, tag: PoseTag, rotation: NDArray[np.floating] | None = None
+) -> None:
+    """Put a tag on a table in place of the one that is there.
 
-
-def seal_tag(table: pd.DataFrame) -> None:
-    """Let the tag of a table hold for the numbers that the table has now, and for no others."""
-    tag = table.attrs[TAG]
-    hashes = _hashes(table, tag["convention"])
-    tag["seal"] = None if hashes is None else _smallest(hashes).tolist()
+    It holds for the rotation columns ``[B, k]`` that are passed and for no others; for any without.
+    """
+    seal = None if rotation is None else _smallest(_hashes(rotation)).tolist()
+    table.attrs[TAG] = vars(tag) | {"seal": seal}
 
 
 def read_tag(table: pd.DataFrame) -> PoseTag | None:
@@ -85,8 +84,9 @@ def read_tag(table: pd.DataFrame) -> PoseTag | None:
             f"the tag of the pose columns is damaged: {str(found)[:200]}. If you know their "
             f"convention, remove it, table.attrs.pop({TAG!r}), and say which it is."
         )
-    hashes = None if tag.seal is None else _hashes(table, tag.convention)
-    if hashes is not None:
+    rotation = None if tag.seal is None else _rotation_of(table, tag.convention)
+    if rotation is not None:
+        hashes = _hashes(rotation)
         if len(seal) >= _SAMPLE:
             hashes = hashes[hashes <= seal.max()]
         if not np.isin(hashes, seal).all():
@@ -94,8 +94,8 @@ def read_tag(table: pd.DataFrame) -> PoseTag | None:
     return tag
 
 
-def _hashes(table: pd.DataFrame, convention: str) -> NDArray[np.uint64] | None:
-    """A number for each rotation; None where the columns are not found."""
+def _rotation_of(table: pd.DataFrame, convention: str) -> NDArray[np.float64] | None:
+    """``[B, k]`` rotation columns; None where they are not found, or are text."""
     import pandas as pd
 
     here = find_convention(convention)
@@ -105,14 +105,17 @@ def _hashes(table: pd.DataFrame, convention: str) -> NDArray[np.uint64] | None:
         names = [here.table_names.get(name, name) for name in names]
     if not places.keys() >= {*names}:
         return None
-    # One by one, which is faster than at once, and without attrs, which selecting would copy.
-    plain = pd.DataFrame(table)
-    columns = [plain.iloc[:, places[name]] for name in names]
+    plain = pd.DataFrame(table)  # without attrs, which selecting would copy
     try:
-        with np.errstate(over="ignore"):
-            values = np.stack([each.to_numpy(np.float32, na_value=np.nan) for each in columns], 1)
+        return plain.iloc[:, [places[name] for name in names]].to_numpy(float, na_value=np.nan)
     except (TypeError, ValueError):
-        return None  # text; what reads the pose says so
+        return None  # what reads the pose says so
+
+
+def _hashes(rotation: NDArray[np.floating]) -> NDArray[np.uint64]:
+    """A number for each rotation that is known."""
+    with np.errstate(over="ignore"):
+        values = rotation.astype(np.float32)
     bits = (values[np.isfinite(values).all(axis=1)] + 0.0).view(np.uint32).astype(np.uint64)
     mixed = np.zeros(len(bits), np.uint64)
     for column in bits.T:  # as splitmix64 mixes
@@ -123,22 +126,15 @@ def _hashes(table: pd.DataFrame, convention: str) -> NDArray[np.uint64] | None:
 
 def _smallest(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The smallest distinct ones, ascending, without a look at the order of all."""
-    near = hashes if len(hashes) <= _ENOUGH else np.partition(hashes, _ENOUGH)[:_ENOUGH]
-    found = np.unique(near)[:_SAMPLE]
-    return found if len(found) == _SAMPLE or near is hashes else np.unique(hashes)[:_SAMPLE]
+    if len(hashes) > _ENOUGH:
+        found = np.unique(np.partition(hashes, _ENOUGH)[:_ENOUGH])
+        if len(found) >= _SAMPLE:
+            return found[:_SAMPLE]
+    return np.unique(hashes)[:_SAMPLE]
 
 
 def check_tag(tag: PoseTag | None, convention: str, name: str) -> None:
-    """Refuse pose columns that say they are in another convention.
-
-    Args:
-        tag: Of the table, if it has one.
-        convention: What the pose columns are taken for.
-        name: What to call the table.
-
-    Raises:
-        ConventionError: The tag says something else, or one of the two is unknown.
-    """
+    """Refuse the pose columns of a table, by its name, that say they are in another convention."""
     if tag is not None and find_convention(tag.convention) is not find_convention(convention):
         raise ConventionError(
             f"the pose columns of {name} are in convention {tag.convention!r}, as they say "
@@ -148,11 +144,7 @@ def check_tag(tag: PoseTag | None, convention: str, name: str) -> None:
 
 
 def parquet_attrs(metadata: Mapping[bytes, bytes] | None) -> dict[Hashable, Any]:
-    """``DataFrame.attrs`` out of the metadata of a Parquet file.
-
-    Raises:
-        ValueError: They are no JSON object.
-    """
+    """``DataFrame.attrs`` out of the metadata of a Parquet file; a ValueError if they are none."""
     try:
         attrs: dict[Any, Any] = parse_json((metadata or {}).get(_PARQUET_ATTRS, b"{}"))
     except ValueError as error:

@@ -10,10 +10,9 @@ import torch
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """Arithmetic in the precision and on the device of the data, whatever the caller has set.
+    """Without mixed precision (``torch.autocast``), and new tensors on the CPU if none is named.
 
-    Inside, mixed precision (``torch.autocast``) is off, and new tensors are made on the CPU unless
-    a device is named. The default dtype stays: it is not of this thread alone.
+    The default dtype stays as it is: it is not of this thread alone.
     """
     with ExitStack() as stack:
         for kind in ("cpu", "cuda", "mps"):

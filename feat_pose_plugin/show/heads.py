@@ -109,10 +109,7 @@ def _boxes(table: pd.DataFrame) -> Tensor | None:
         column = find_column(table, name)
         if column is None:
             return None
-        try:
-            values.append(to_doubles(column))
-        except ValueError as error:
-            raise PictureError(f"column {name!r} of the face boxes {error}.") from error
+        values.append(to_doubles(column, PictureError))
     return torch.from_numpy(np.stack(values, axis=1)).float()
 
 

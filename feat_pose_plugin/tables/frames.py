@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from feat_pose_plugin.errors import PictureError
-from feat_pose_plugin.pose.columns import find_column, may_hold_numbers, numbers_in, to_doubles
+from feat_pose_plugin.pose.columns import find_column, may_hold_numbers, to_doubles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,10 +121,7 @@ def _numbers(table: pd.DataFrame, name: str) -> NDArray[np.float64] | None:
     column = find_column(table, name)
     if column is None or not may_hold_numbers(column.dtype):
         return None
-    try:
-        return to_doubles(column)
-    except ValueError:  # some cells are text
-        return np.array([np.nan if x is None else x for x in numbers_in(column)], np.float64)
+    return to_doubles(column, PictureError, strict=False)
 
 
 def _parts(path: object) -> list[str]:

@@ -15,11 +15,8 @@ import torch
 from torch import Tensor
 
 from feat_pose_plugin.pose.landmarks import LANDMARKS, outer_eye_distance
-from feat_pose_plugin.pose.rotations import (
-    matrix_to_rotvec,
-    resample_by_arc_length,
-    rotvec_to_matrix,
-)
+from feat_pose_plugin.pose.meshes import resample_by_arc_length
+from feat_pose_plugin.pose.rotations import matrix_to_rotvec, rotvec_to_matrix
 from feat_pose_plugin.training.face_model import FaceModel
 from feat_pose_plugin.training.recipes import Synthesis
 

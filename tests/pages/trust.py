@@ -19,7 +19,12 @@ from feat_pose_plugin.pose.camera import find_camera, line_of_sight
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.pose.landmark_models import LandmarkKind, find_landmark_model
 from feat_pose_plugin.pose.landmarks import outer_eye_distance, read_landmarks, usable_rows
-from feat_pose_plugin.pose.quality import FLAGS_COLUMN, LIMITS, RESIDUAL_COLUMN, fit_reference_face
+from feat_pose_plugin.pose.quality import (
+    FLAGS_COLUMN,
+    LEAST_EYES,
+    RESIDUAL_COLUMN,
+    fit_reference_face,
+)
 from feat_pose_plugin.pose.reference_face import load_reference_face
 from feat_pose_plugin.pose.rotations import geodesic_angle, rotvec_to_matrix
 from feat_pose_plugin.training.mean_face import read_img2pose_face
@@ -237,5 +242,5 @@ def eyes_limit(points: Tensor, name: str, backend: PoseBackend) -> dict[str, flo
     model = find_landmark_model(name)
     rotation = rotvec_to_matrix(backend.estimate(points, landmark_model=model)[:, :3])
     fit = fit_reference_face(points[..., :2], rotation, load_reference_face(model, points.device))
-    limit = LIMITS[model.kind].eyes
+    limit = LEAST_EYES[model.kind]
     return {"limit": limit, "share above it": (fit.eyes > limit).float().mean().item()}

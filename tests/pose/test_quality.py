@@ -17,7 +17,7 @@ from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, estimate_pose, get_pose_b
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.pose.landmark_models import find_landmark_model
 from feat_pose_plugin.pose.landmarks import landmark_columns, outer_eye_distance
-from feat_pose_plugin.pose.quality import LIMITS
+from feat_pose_plugin.pose.quality import LARGEST_YAW_DEG
 from feat_pose_plugin.tables.pose_tables import estimate_table
 from feat_pose_plugin.testing import project_face
 from feat_pose_plugin.training.recipes import RECIPES
@@ -181,5 +181,5 @@ def test_reasons_are_joined():
 
 
 def test_the_edge_of_the_yaw_is_that_of_the_recipes():
-    for kind, recipe in RECIPES.items():
-        assert LIMITS[kind].yaw_deg == recipe.turned_most_deg[1]
+    for recipe in RECIPES.values():
+        assert recipe.turned_most_deg[1] == LARGEST_YAW_DEG

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from feat_pose_plugin.pose.meshes import resample_by_arc_length
 from feat_pose_plugin.pose.rotations import (
     euler_xyz_to_matrix,
     geodesic_angle,
@@ -16,11 +17,8 @@ from feat_pose_plugin.pose.rotations import (
     matrix_to_euler_xyz,
     matrix_to_quaternion,
     matrix_to_rotvec,
-    mean_rotation,
     quaternion_to_rotvec,
-    resample_by_arc_length,
     rotvec_to_matrix,
-    rotvec_to_skew,
 )
 
 PRECISION = {torch.float32: 2e-6, torch.float64: 1e-14}
@@ -141,12 +139,6 @@ def test_what_only_turns_is_a_rotation():
         assert not is_rotation(other).any()
 
 
-def test_skew_is_the_cross_product():
-    first, second = torch.randn(2, 7, 3, generator=torch.Generator().manual_seed(0)).unbind()
-    product = (rotvec_to_skew(first) @ second[..., None]).squeeze(-1)
-    torch.testing.assert_close(product, torch.linalg.cross(first, second))
-
-
 def test_a_quarter_turn_about_each_axis_by_hand():
     quarter = rotvec_to_matrix(torch.eye(3) * torch.pi / 2)
     x, y, z = torch.eye(3)
@@ -169,17 +161,6 @@ def test_geodesic_angle_does_not_fold_large_angles(degrees):
     turn = rotvec_to_matrix(torch.tensor([0, np.deg2rad(degrees), 0]))
     angle = geodesic_angle(torch.eye(3, dtype=torch.float64), turn).rad2deg().item()
     assert angle == pytest.approx(degrees, rel=1e-6)
-
-
-def test_mean_rotation_is_scipys():
-    near = Rotation.from_rotvec(0.3 * random_rotations(50).as_rotvec())
-    mean = mean_rotation(torch.from_numpy(near.as_matrix()))
-    np.testing.assert_allclose(mean, near.mean().as_matrix(), atol=1e-12)
-
-
-def test_mean_of_opposed_rotations_is_a_rotation_and_no_reflection():
-    half_turns = rotvec_to_matrix(torch.eye(3, dtype=torch.float64) * torch.pi)
-    assert torch.det(mean_rotation(half_turns)).item() == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
