@@ -16,17 +16,7 @@ if TYPE_CHECKING:
 
 
 def start_card(output: Path, settings: DataclassInstance, seed: int) -> dict[str, object]:
-    """Name, settings, seed and versions of a run.
-
-    Args:
-        output: The checkpoint that the run will write.
-        settings: All settings of the training loop.
-        seed: Everything random follows from it.
-
-    Returns:
-        Fields of the JSON file beside the checkpoint; the caller adds what its network answers in,
-        its data and figures.
-    """
+    """Name, settings, seed and versions; the caller adds its data and figures."""
     return {
         "name": output.stem,
         "training": asdict(settings),

@@ -20,21 +20,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 from tqdm import tqdm
 
-from feat_pose_plugin.errors import ConventionError, LandmarkError, TrainingError
+from feat_pose_plugin.errors import ConventionError, TrainingError
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
 from feat_pose_plugin.mlp.model import OUTPUTS, PoseMLP, normalise
 from feat_pose_plugin.pose.conventions import FEAT_FACEPOSE_COLUMNS_6D, find_convention
-from feat_pose_plugin.pose.convert import convert_pose
+from feat_pose_plugin.pose.convert import convert_pose, pose_numbers
 from feat_pose_plugin.pose.landmarks import read_landmarks, usable_rows
 from feat_pose_plugin.pose.tag import check_tag, read_tag
 from feat_pose_plugin.tables.selection import keep_rows
-from feat_pose_plugin.tables.stream import read_table
+from feat_pose_plugin.tables.stream import naming, read_table
 from feat_pose_plugin.training.card import start_card
 from feat_pose_plugin.training.symmetric import mirror_features
 
@@ -43,40 +42,25 @@ if TYPE_CHECKING:
 
 _MIRROR_POSE = torch.tensor([1.0, -1.0, -1.0, -1.0, 1.0, 1.0])
 _TEACHERS = ("feat", "img2pose")
-_MOST_ROWS = 10_000_000
 _CONSTANT_STD = 1e-6  # radians or units; an axis that varies less never changes
 
 
 @dataclass(frozen=True)
 class Distillation:
-    """Settings of a run; the defaults are py-feat's for its v2 network.
-
-    Attributes:
-        hidden: Units of each hidden layer.
-        layer_norm: True for v2 blocks, False for v1 blocks; see :class:`PoseMLP`.
-        dropout: Probability of dropping a hidden unit.
-        face_score_above: Rows are kept whose ``FaceScore`` is above this.
-        turned_below_deg: Rows are kept whose ``|rx|`` and ``|ry|`` are below this: larger ones are
-            slips of the teacher for the most part.
-        jitter_sd: Standard deviation of the normal noise on each coordinate in training, in
-            inter-ocular distances.
-        validation_share: Share of the clips to validate on; at least one on either side.
-        epochs: How often each row, and its mirror image, is seen.
-        batch: Rows a step.
-        learning_rate: Rate of AdamW at first; it falls to zero along a cosine.
-        weight_decay: Of AdamW.
-    """
+    """Settings of a run; the defaults are py-feat's for its v2 network."""
 
     hidden: tuple[int, ...] = (512, 256, 128)
-    layer_norm: bool = True
+    layer_norm: bool = True  # v2 blocks; v1 blocks otherwise
     dropout: float = 0.15
+    # Rows are kept with a higher score, and with |rx| and |ry| below: what is turned further is a
+    # slip of the teacher for the most part.
     face_score_above: float = 0.8
     turned_below_deg: float = 75.0
-    jitter_sd: float = 0.015
-    validation_share: float = 0.1
-    epochs: int = 30
+    jitter_sd: float = 0.015  # noise on each coordinate in training, inter-ocular distances
+    validation_share: float = 0.1  # of the clips, at least one on either side
+    epochs: int = 30  # how often each row, and its mirror image, is seen
     batch: int = 1024
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-3  # at first; it falls to zero along a cosine
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
@@ -84,11 +68,6 @@ class Distillation:
             raise TrainingError(
                 f"{self} trains nothing: epochs, batch and the units of each hidden layer must be "
                 "at least 1."
-            )
-        if not (0 <= self.dropout < 1 and 0 < self.validation_share < 1 and self.jitter_sd >= 0):
-            raise TrainingError(
-                f"{self} is not possible: dropout must be from 0 to below 1, validation_share "
-                "between 0 and 1, jitter_sd at least 0."
             )
 
 
@@ -101,99 +80,16 @@ RECIPES: Mapping[str, Distillation] = MappingProxyType(
 """Settings for each of py-feat's architectures."""
 
 
-class AxisErrors(NamedTuple):
-    """Mean absolute difference to the teacher, rotation in degrees, translation in its units."""
+class Distilled(NamedTuple):
+    """The clips that were trained on, those that were validated on, and the errors on the latter.
 
-    rx_deg: float
-    ry_deg: float
-    rz_deg: float
-    tx: float
-    ty: float
-    tz: float
-
-    def __str__(self) -> str:
-        rx, ry, rz, tx, ty, tz = (f"{error:.3f}" for error in self)
-        return f"rx {rx}, ry {ry}, rz {rz} degrees; tx {tx}, ty {ty}, tz {tz}"
-
-
-@dataclass(frozen=True)
-class Distilled:
-    """What a run did.
-
-    Attributes:
-        training_clips: The clips that were trained on.
-        validation_clips: The clips that were validated on. In neither are clips of which no row
-            could be kept, and second copies of a clip.
-        errors: On the validation clips after each epoch; the last are those of the weights written.
+    ``errors`` has an entry for each epoch: the mean absolute difference to the teacher, rotation in
+    degrees, translation in the teacher's units. The last one is that of the weights written.
     """
 
     training_clips: tuple[Path, ...]
     validation_clips: tuple[Path, ...]
-    errors: tuple[AxisErrors, ...]
-
-
-def train_distill(
-    clips: Sequence[Path],
-    output: Path,
-    *,
-    settings: Distillation | None = None,
-    convention: str = "feat",
-    seed: int = 0,
-    progress: bool = False,
-) -> Distilled:
-    """Train a network on a teacher's answers and write it as a checkpoint.
-
-    Args:
-        clips: Tables, CSV or Parquet by suffix, with landmarks of any layout that
-            :func:`~feat_pose_plugin.pose.landmarks.read_landmarks` knows, ``FaceScore``, and the
-            teacher's ``Pitch, Roll, Yaw, X, Y, Z``. All frames of a video belong in one table.
-        output: The ``.safetensors`` file to write; the model card goes beside it.
-        settings: Network, filters and schedule; py-feat's for v2 if None. See :data:`RECIPES`.
-        convention: What the pose columns mean, ``"feat"`` or ``"img2pose"``. The network learns
-            the Euler angles and X, Y, Z of ``img2pose`` either way, as py-feat's own network does.
-        seed: Everything random follows from it; the same clips then give the same file.
-        progress: Whether to show progress bars and print the errors of each epoch.
-
-    Returns:
-        The two sides of the split, and the errors of each epoch.
-
-    Raises:
-        TrainingError: A table lacks ``FaceScore`` or a pose column or has text there, fewer than
-            two clips have rows to keep, there are more than ten million rows, or the folder of the
-            output is not there.
-        TableError: A table cannot be read.
-        LandmarkError: A table has no landmarks, or part of them, or text among them.
-        ConventionError: The convention is another, or a table says that its poses are in another.
-    """
-    settings = settings or Distillation()
-    if find_convention(convention).name not in _TEACHERS:
-        known = " or ".join(repr(known) for known in _TEACHERS)
-        raise ConventionError(f"a teacher's pose must be in {known}, got {convention!r}.")
-    if not output.parent.is_dir():
-        raise TrainingError(f"{output.parent} is no folder; make it first, or choose another.")
-    kept, left_out, sha256 = _read_clips(clips, settings, convention, progress)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        sides = _split(list(kept), settings.validation_share, left_out)
-        training, validation = (
-            _Rows(*map(torch.cat, zip(*(kept[clip] for clip in side), strict=True)))
-            for side in sides
-        )
-        kept.clear()  # joined now; once is enough
-        mean, std = _mean_and_std(training.pose)
-        model = PoseMLP(settings.hidden, settings.dropout, settings.layer_norm)
-        errors = _fit(model, training, validation, mean, std, settings, progress)
-    card = start_card(output, settings, seed)
-    card["data"] = {
-        "teacher_convention": convention,
-        "training": {"clips": len(sides[0]), "rows": len(training.pose)},
-        "validation": {"clips": len(sides[1]), "rows": len(validation.pose)},
-        "rows_left_out": left_out,
-        "sha256": sha256,
-    }
-    card["figures"] = {"validation_error_by_epoch": [each._asdict() for each in errors]}
-    write_checkpoint(output, model, mean, std, card)
-    return Distilled(*sides, tuple(errors))
+    errors: tuple[dict[str, float], ...]
 
 
 class _Rows(NamedTuple):
@@ -203,59 +99,97 @@ class _Rows(NamedTuple):
     pose: Tensor
 
 
-def _read_clips(
-    clips: Sequence[Path], settings: Distillation, convention: str, progress: bool
-) -> tuple[dict[Path, _Rows], dict[str, int], str]:
-    """The rows that the filters keep by clip, how many others there are and why, and a hash."""
+def train_distill(
+    clips: Sequence[Path],
+    output: Path,
+    *,
+    settings: Distillation = RECIPES["v2"],
+    convention: str = "feat",
+    seed: int = 0,
+    progress: bool = False,
+) -> Distilled:
+    """Train a network on a teacher's answers and write it as a checkpoint.
+
+    Args:
+        clips: Tables, CSV or Parquet by suffix, with landmarks of any layout that
+            :func:`~feat_pose_plugin.estimate_pose` knows, ``FaceScore``, and the teacher's
+            ``Pitch, Roll, Yaw, X, Y, Z``. All frames of a video belong in one table.
+        output: The ``.safetensors`` file to write; the model card goes beside it.
+        settings: Network, filters and schedule; py-feat's for v2 by default. See :data:`RECIPES`.
+        convention: What the pose columns mean, ``"feat"`` or ``"img2pose"``. The network learns
+            the Euler angles and X, Y, Z of ``img2pose`` either way, as py-feat's own network does.
+        seed: Everything random follows from it; the same clips then give the same file.
+        progress: Whether to show progress bars and print the errors of each epoch.
+
+    Returns:
+        The two sides of the split, and the errors of each epoch.
+
+    Raises:
+        TrainingError: A table lacks ``FaceScore`` or a pose column, fewer than two clips have rows
+            to keep, or the folder of the output is not there.
+        TableError: A table cannot be read.
+        LandmarkError: A table has no landmarks, or part of them, or text among them.
+        ConventionError: The convention is another, a table says that its poses are in another, or
+            a column holds text.
+    """
+    if find_convention(convention).name not in _TEACHERS:
+        known = " or ".join(repr(known) for known in _TEACHERS)
+        raise ConventionError(f"a teacher's pose must be in {known}, got {convention!r}.")
+    if not output.parent.is_dir():
+        raise TrainingError(f"{output.parent} is no folder; make it first, or choose another.")
     kept: dict[Path, _Rows] = {}
-    left_out = Counter(copy_of_another_clip=0)
-    digests: set[bytes] = set()
-    count = 0
+    left_out: Counter[str] = Counter()
     for clip in tqdm(clips, unit="clip", disable=not progress):
-        rows, reasons = _select_rows(read_table(clip), clip, settings, convention)
+        with naming(clip):
+            rows, reasons = _select_rows(read_table(clip), settings, convention)
         left_out.update(reasons)
-        digest = hashlib.sha256(torch.cat(rows, dim=1).numpy().tobytes()).digest()
-        if digest in digests:
-            left_out["copy_of_another_clip"] += len(rows.pose)
-        elif len(rows.pose):
+        if len(rows.pose):
             kept[clip] = rows
-            digests.add(digest)
-            count += len(rows.pose)
-        if count > _MOST_ROWS:
-            raise TrainingError(
-                f"the clips have more than {_MOST_ROWS} rows, which would not fit in memory. Pass "
-                "fewer of them: more of the same people teach little."
-            )
-    if progress:
-        tqdm.write(f"{count} rows of {len(kept)} clips; left out: {dict(left_out)}")
-    return kept, dict(left_out), hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+    if len(kept) < 2:
+        raise TrainingError(
+            f"{len(kept)} clips have rows to train on (rows left out: {dict(left_out)}), and at "
+            "least 2 are needed, one to train on and one to validate on."
+        )
+    data = [torch.cat(rows, dim=1).numpy().tobytes() for rows in kept.values()]
+    digests = sorted(hashlib.sha256(each).digest() for each in data)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        sides = _split(list(kept), settings.validation_share)
+        training, validation = (
+            _Rows(*map(torch.cat, zip(*(kept.pop(clip) for clip in side), strict=True)))
+            for side in sides
+        )
+        mean, std = _mean_and_std(training.pose)
+        model = PoseMLP(settings.hidden, settings.dropout, settings.layer_norm)
+        errors = _fit(model, training, validation, mean, std, settings, progress)
+    card = start_card(output, settings, seed)
+    card["data"] = {
+        "teacher_convention": convention,
+        "training": {"clips": len(sides[0]), "rows": len(training.pose)},
+        "validation": {"clips": len(sides[1]), "rows": len(validation.pose)},
+        "rows_left_out": dict(left_out),
+        "sha256": hashlib.sha256(b"".join(digests)).hexdigest(),
+    }
+    card["figures"] = {"validation_error_by_epoch": errors}
+    write_checkpoint(output, model, mean, std, card)
+    return Distilled(*sides, tuple(errors))
 
 
 def _select_rows(
-    table: pd.DataFrame, clip: Path, settings: Distillation, convention: str
+    table: pd.DataFrame, settings: Distillation, convention: str
 ) -> tuple[_Rows, dict[str, int]]:
     """Rows to train on, and how many others there are, each under the first reason that applies."""
-    check_tag(read_tag(table), convention, str(clip))
+    check_tag(read_tag(table), convention, "the table")
     table = table.rename(columns=lambda name: str(name).strip())
     wanted = [*FEAT_FACEPOSE_COLUMNS_6D, "FaceScore"]
-    missing = [name for name in wanted if name not in table]
+    missing = ", ".join(name for name in wanted if name not in table)
     if missing:
         raise TrainingError(
-            f"{clip} has no column {', '.join(missing)}. A clip to learn from holds 68 landmarks, "
+            f"there is no column {missing}. A clip to learn from holds 68 landmarks, "
             f"{', '.join(wanted)} in each row."
         )
-    try:
-        points = read_landmarks(table).points.float()  # of whatever format, the same bytes
-        with np.errstate(over="ignore"):  # beyond float32 is infinity, and so no pose
-            # A copy, because pandas may give an array that nobody may write to.
-            numbers = table[wanted].to_numpy(np.float32, copy=True, na_value=np.nan)
-    except LandmarkError as error:
-        raise LandmarkError(f"{clip}: {error}") from error
-    except (TypeError, ValueError) as error:
-        raise TrainingError(
-            f"{clip}: {error}. {', '.join(wanted)} must hold numbers, or nothing."
-        ) from error
-    values = torch.from_numpy(numbers)
+    points = read_landmarks(table).points.float()  # of whatever format, the same bytes
+    values = pose_numbers(table, list(wanted)).float()
     pose, score = convert_pose(values[:, :OUTPUTS], convention, "img2pose"), values[:, -1]
     reasons = {
         "landmarks_not_usable": ~usable_rows(points),
@@ -267,15 +201,8 @@ def _select_rows(
     return _Rows(normalise(points[keep]), pose[keep]), left_out
 
 
-def _split(
-    clips: list[Path], share: float, left_out: Mapping[str, int]
-) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+def _split(clips: list[Path], share: float) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """Clips to train on and clips to validate on, in random order."""
-    if len(clips) < 2:
-        raise TrainingError(
-            f"{len(clips)} clips have rows to train on (rows left out: {dict(left_out)}), and at "
-            "least 2 are needed, one to train on and one to validate on."
-        )
     count = min(max(round(share * len(clips)), 1), len(clips) - 1)
     shuffled = [clips[place] for place in torch.randperm(len(clips))]
     return tuple(shuffled[count:]), tuple(shuffled[:count])
@@ -298,7 +225,7 @@ def _fit(
     std: Tensor,
     settings: Distillation,
     progress: bool,
-) -> list[AxisErrors]:
+) -> list[dict[str, float]]:
     """Train the model in place; the validation errors after each epoch."""
     rows = len(training.pose)
     steps = settings.epochs * math.ceil(2 * rows / settings.batch)
@@ -325,13 +252,16 @@ def _fit(
                 bar.update()
             errors.append(_errors(model, validation, mean, std))
             if progress:
-                tqdm.write(f"epoch {epoch + 1}/{settings.epochs}: {errors[-1]}")
+                shown = ", ".join(f"{axis} {error:.3f}" for axis, error in errors[-1].items())
+                tqdm.write(f"epoch {epoch + 1}/{settings.epochs}: {shown}")
     return errors
 
 
 @torch.no_grad()
-def _errors(model: PoseMLP, validation: _Rows, mean: Tensor, std: Tensor) -> AxisErrors:
+def _errors(model: PoseMLP, validation: _Rows, mean: Tensor, std: Tensor) -> dict[str, float]:
+    """Mean absolute difference to the teacher, degrees and its units."""
     model.eval()
     found = torch.cat([model(part) for part in torch.split(validation.features, 4096)]) * std + mean
     error = (found - validation.pose).abs().mean(dim=0)
-    return AxisErrors(*error[:3].rad2deg().tolist(), *error[3:].tolist())
+    error[:3] = error[:3].rad2deg()
+    return dict(zip(("rx_deg", "ry_deg", "rz_deg", "tx", "ty", "tz"), error.tolist(), strict=True))

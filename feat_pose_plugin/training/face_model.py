@@ -78,7 +78,7 @@ def read_face_model(path: Path) -> FaceModel:
         neutral, identity, expression, landmarks = (
             _read_obj_folder(path) if path.is_dir() else _read_npz(path)
         )
-        band, edge = jaw_band(neutral, landmarks)
+        band, edge = _jaw_band(neutral, landmarks)
         rows = np.concatenate([landmarks, band])
         parts = [
             np.ascontiguousarray(part, dtype=np.float32)
@@ -94,21 +94,18 @@ def read_face_model(path: Path) -> FaceModel:
     return FaceModel(*map(torch.from_numpy, parts), digest)  # type: ignore[call-arg,arg-type]
 
 
-def jaw_band(
+def _jaw_band(
     neutral: NDArray[np.float32], landmarks: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The vertices that can form the outline of the lower face.
+    """Indices of the vertices that can form the outline of the lower face, and their band_edge.
 
-    Args:
-        neutral: ``[V, 3]`` vertices of the neutral face.
-        landmarks: ``[68]`` indices of its landmarks.
-
-    Returns:
-        Indices of vertices near the line through jaw points 0-16, thinned to
-        :data:`BAND_SPACING_CM`, and their :attr:`FaceModel.band_edge`.
+    They lie near the line through jaw points 0-16 of the ``[V, 3]`` neutral face, some distance
+    apart.
     """
     jaw, inner = neutral[landmarks[:17]], neutral[landmarks[27:]]
-    line = _subdivide(jaw)
+    steps = np.linspace(0, 16, 8 * 16 + 1)
+    columns = [np.interp(steps, np.arange(17), column) for column in jaw.T]
+    line = np.stack(columns, axis=1).astype(np.float32)
     offset = neutral[:, None] - line
     nearest = np.linalg.norm(offset, axis=2).argmin(axis=1)
     offset = offset[np.arange(len(neutral)), nearest]
@@ -131,13 +128,6 @@ def jaw_band(
         if gaps.size == 0 or gaps.min() > BAND_SPACING_CM:
             kept.append(int(vertex))
     return np.array(kept, dtype=np.int64), edge[kept].astype(np.float32)
-
-
-def _subdivide(line: NDArray[np.float32], pieces: int = 8) -> NDArray[np.float32]:
-    """The line with each segment cut into pieces of equal length."""
-    steps = np.linspace(0, len(line) - 1, pieces * (len(line) - 1) + 1)
-    columns = [np.interp(steps, np.arange(len(line)), column) for column in line.T]
-    return np.stack(columns, axis=1).astype(np.float32)
 
 
 _Parts = tuple[

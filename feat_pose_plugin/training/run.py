@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from copy import deepcopy
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -37,8 +36,6 @@ from feat_pose_plugin.training.mean_face import make_reference_face
 from feat_pose_plugin.training.recipes import RECIPES, Synthesis
 from feat_pose_plugin.training.symmetric import SymmetricMLP
 from feat_pose_plugin.training.synthetic_faces import synthesize
-
-YAW_BANDS_DEG = (0, 30, 60, 95)
 
 
 @dataclass(frozen=True)
@@ -70,15 +67,16 @@ class Training:
     held_out: int = 20_000
 
     def __post_init__(self) -> None:
-        if self.batch < 2 or self.batch % 2 or self.steps < 1 or self.held_out < 1:
+        in_pairs = (self.batch, *self.hidden)
+        if not self.hidden or any(number < 2 or number % 2 for number in in_pairs):
             raise TrainingError(
-                f"{self} trains nothing: batch must be an even number, faces at least one batch, "
-                "held_out at least 1."
+                f"batch={self.batch}, hidden={self.hidden}: faces, and the units of each hidden "
+                "layer, come in pairs. Pass even numbers."
             )
-        if not self.hidden or any(units < 2 or units % 2 for units in self.hidden):
+        if self.steps < 1 or self.held_out < 1:
             raise TrainingError(
-                f"hidden={self.hidden!r}: each hidden layer needs an even number of units, because "
-                "they are tied in pairs."
+                f"faces={self.faces}, held_out={self.held_out}: at least one batch of faces is "
+                "needed to train on, and one face to evaluate on."
             )
 
     @property
@@ -162,11 +160,11 @@ def train_synth(
                 mean.lerp_(new, 1 - past)
 
     with torch.no_grad():
-        errors = geodesic_angle(_rotations(average, held_out, std), truth).rad2deg()
+        found = _rotations(average, held_out, std)
+    error = geodesic_angle(found, truth).rad2deg().mean().item()
     card["figures"] = {
         "held_out_synthetic_faces": settings.held_out,
-        "geodesic_error_deg": errors.mean().item(),
-        "geodesic_error_deg_by_yaw": _by_yaw(errors, truth),
+        "geodesic_error_deg": error,
     }
     write_checkpoint(
         output,
@@ -182,11 +180,10 @@ def train_synth(
         reference_face,
         {"name": output.stem, **origin, "faces": settings.held_out, "seed": seed},
     )
-    return errors.mean().item()
+    return error
 
 
 def _generator(seed: int, step: int) -> torch.Generator:
-    """A source of randomness for one step."""
     return torch.Generator().manual_seed((seed << 32) + step + 1)
 
 
@@ -221,12 +218,3 @@ def _rotations(model: SymmetricMLP, faces: Upright, std: Tensor) -> Tensor:
     zero = torch.zeros_like(faces.sine)
     tilt = torch.stack([zero, zero, torch.atan2(faces.sine, faces.cosine)], dim=1)
     return rotvec_to_matrix(tilt) @ upright
-
-
-def _by_yaw(errors: Tensor, rotation: Tensor) -> dict[str, float]:
-    """Mean error by the angle between the direction of the face and the plane of symmetry."""
-    yaw = torch.asin(rotation[:, 0, 2].clamp(-1, 1)).abs().rad2deg()
-    return {
-        f"{low}-{high}": errors[(yaw >= low) & (yaw < high)].mean().item()
-        for low, high in pairwise(YAW_BANDS_DEG)
-    }

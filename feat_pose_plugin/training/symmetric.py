@@ -21,13 +21,9 @@ from feat_pose_plugin.pose.landmarks import LANDMARKS, MIRROR_68
 
 
 def mirror_features(features: Tensor) -> Tensor:
-    """The normalised coordinates of the mirrored faces: x negated, indices exchanged.
+    """The coordinates of the mirrored faces: x negated, indices exchanged.
 
-    Args:
-        features: ``[..., 136]`` or, with depth, ``[..., 204]``: 68 x, then 68 y, then 68 z.
-
-    Returns:
-        The same shape.
+    Both are normalised, ``[..., 136]`` or, with depth, ``[..., 204]``: 68 x, 68 y, then 68 z.
     """
     by_axis = features.reshape(*features.shape[:-1], -1, LANDMARKS)[..., list(MIRROR_68)]
     x, others = by_axis[..., :1, :], by_axis[..., 1:, :]
@@ -37,9 +33,7 @@ def mirror_features(features: Tensor) -> Tensor:
 class SymmetricMLP(nn.Module):
     """The tied network, for training; :meth:`plain` gives the one that is kept.
 
-    Args:
-        hidden: Units of each hidden layer, even numbers.
-        features: Coordinates it reads: 136, with depth 204.
+    ``hidden`` are the even units of each hidden layer; ``features`` is 136, with depth 204.
     """
 
     def __init__(self, hidden: Sequence[int], features: int) -> None:

@@ -47,19 +47,13 @@ def synthesize(
 ) -> tuple[Tensor, Tensor]:
     """Draw synthetic faces.
 
-    Args:
-        face: The face model.
-        recipe: The distributions to draw from.
-        count: How many faces, a multiple of ``pictures``.
-        generator: The source of randomness; the same state gives the same faces.
-        pictures: How many faces in a row are of one person, seen by one camera and placed by one
-            landmark model with its habits; turn, expression and noise differ.
+    ``pictures`` of them in a row are of one person, seen by one camera and placed by one landmark
+    model with its habits; turn, expression and noise differ.
 
     Returns:
         Landmarks ``[count, 68, 2]``, with depth ``[count, 68, 3]`` (x right, y down, z away from
         the camera, in inter-ocular distances of the mean face at the distance of the head) and
-        rotation vectors ``[count, 3]`` in radians, convention ``img2pose``, both float32. The
-        rotation is the one seen along the line of sight.
+        rotation vectors ``[count, 3]`` in camera axes along the line of sight, both float32.
     """
     draw = _Draw(generator, count)
     person = _Draw(generator, count // pictures, pictures)
@@ -185,10 +179,7 @@ def _pitch(rotation: Tensor) -> Tensor:
 
 
 def _turn(rotation: Tensor) -> Tensor:
-    """``[B]`` angle between the direction of the face and the median plane of the picture, radians.
-
-    + to the right of the picture.
-    """
+    """``[B]`` the same with the median plane, + to the right of the picture, radians."""
     return torch.asin(-rotation[:, 0, 2].clamp(-1, 1))
 
 
@@ -222,17 +213,9 @@ def _lag_growth(rotation: Tensor) -> Tensor:
 def _contour(points: Tensor, band: Tensor, members: Tensor, start: Tensor) -> Tensor:
     """Seventeen points at equal arcs along the outline of the lower face, ear to chin to ear.
 
-    The outline is the hull of the jaw band in the picture (first two coordinates), cut at
-    ``start`` above the landmarks at the ears and split where it is nearest to the chin.
-
-    Args:
-        points: ``[B, 68, D]`` landmarks, x right and y down.
-        band: ``[B, V, D]`` vertices of the jaw band.
-        members: ``[B, V]`` bool, which of them may be part of the outline.
-        start: ``[B, 1]`` height above the ears.
-
-    Returns:
-        ``[B, 17, D]``.
+    The outline is the hull, in the first two coordinates, of those of the ``[B, V, D]`` jaw band
+    that are members (``[B, V]`` bool), cut at ``start`` (``[B, 1]``) above the ears of the
+    ``[B, 68, D]`` landmarks, and split where it is nearest to the chin. ``[B, 17, D]``.
     """
     # From up and right in the picture, through down, to up and left.
     angle = torch.linspace(-0.25 * math.pi, 1.25 * math.pi, _DIRECTIONS)

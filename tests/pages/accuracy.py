@@ -49,7 +49,6 @@ from feat_pose_plugin.pose.registry import get_pose_backend
 from feat_pose_plugin.pose.rotations import geodesic_angle, rotvec_to_matrix
 from feat_pose_plugin.training.face_model import FaceModel, read_face_model
 from feat_pose_plugin.training.recipes import RECIPES, Synthesis
-from feat_pose_plugin.training.run import YAW_BANDS_DEG
 from feat_pose_plugin.training.synthetic_faces import synthesize
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -67,6 +66,7 @@ TURNED_LANDMARKS = {
     "landmarks_projected": "3d",
 }
 
+YAW_BANDS_DEG = (0, 30, 60, 95)
 SYNTHETIC_FACES = 20_000
 SYNTHETIC_BATCH = 2_000  # jaw bands of all faces at once would fill the memory
 # A run with seed 0 draws its faces from generators with seeds 0, 1, 2, ..., one for each step.

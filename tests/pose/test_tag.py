@@ -207,5 +207,5 @@ def test_a_reference_beside_the_pose_columns_is_none_of_the_tags_business(table,
 
 def test_a_teacher_in_another_convention_is_refused(table, pose, tmp_path):
     clip = tagged_table(table, pose, tmp_path / "clip.parquet")
-    with pytest.raises(ConventionError, match=r"clip.parquet are in convention 'feat'"):
+    with pytest.raises(ConventionError, match=r"clip.parquet: .* in convention 'feat'"):
         train_distill([clip], tmp_path / "w.safetensors", convention="img2pose")

@@ -12,51 +12,52 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from feat_pose_plugin import convert_pose
+from feat_pose_plugin import estimate_pose
 from feat_pose_plugin.errors import ConventionError, LandmarkError, TableError, TrainingError
 from feat_pose_plugin.mlp.checkpoint import read_checkpoint
-from feat_pose_plugin.mlp.model import PoseMLP, normalise
+from feat_pose_plugin.mlp.model import normalise
+from feat_pose_plugin.mlp.pose_mlp import MLPBackend
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE
-from feat_pose_plugin.pose.conventions import FEAT_FACEPOSE_COLUMNS_6D
+from feat_pose_plugin.pose.conventions import FEAT_FACEPOSE_COLUMNS_6D as POSE
 from feat_pose_plugin.pose.landmarks import MIRROR_68, landmark_columns
 from feat_pose_plugin.testing import project_face
-from feat_pose_plugin.training import distill
 from feat_pose_plugin.training.distill import RECIPES, Distillation, train_distill
 
 MIRRORED = torch.tensor([1.0, -1.0, -1.0, -1.0, 1.0, 1.0])
 SMALL = Distillation(hidden=(16,), layer_norm=False, dropout=0.0, epochs=1, batch=256)
-LEARNS = replace(RECIPES["v1"], epochs=10, batch=256)
-
-
-def random(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+LEARNS = replace(RECIPES["v1"], epochs=12, batch=128)
 
 
 def video(seed: int, frames: int = 200) -> tuple[Tensor, Tensor]:
-    """Landmarks ``[n, 68, 2]`` of one person who looks about, and rotation vectors ``[n, 3]``."""
-    source = random(seed)
-    rotvec = torch.randn(frames, 3, generator=source) * torch.tensor([0.25, 0.4, 0.25])
-    rotvec = rotvec.clamp(-1.2, 1.2)  # within the limits of the recipe
-    person = 0.5 * torch.randn(68, 2, generator=source)  # pixels, of a face of 200
-    return project_face(rotvec) + person, rotvec
+    """Landmarks ``[n, 68, 2]`` of somebody who looks about, and what a teacher says of them.
+
+    ``[n, 6]`` the Euler angles about x, y and z of their true rotation, as py-feat's network gives
+    them (``R = Rz Ry Rx``), and a translation that follows from them; symmetric as heads are.
+    """
+    generator = np.random.default_rng(seed)
+    euler = (generator.normal(size=(frames, 3)) * [0.25, 0.4, 0.25]).clip(-1.2, 1.2)
+    turn = Rotation.from_euler("xyz", euler)  # fixed axes, x first
+    person = 0.5 * generator.normal(size=(68, 2))  # pixels, of a face of 200
+    landmarks = project_face(torch.from_numpy(turn.as_rotvec()).float()) + torch.tensor(person)
+    x, y, _ = euler.T
+    pose = np.column_stack([euler, np.sin(y), np.cos(x), 8 + x])
+    return landmarks.float(), torch.from_numpy(pose).float()
 
 
 def mirror(landmarks: Tensor) -> Tensor:
     return landmarks[:, list(MIRROR_68)] * torch.tensor([-1.0, 1.0])
 
 
-def pose_of(rotvec: Tensor) -> Tensor:
-    """``[n, 6]`` what the teacher says, in convention ``img2pose``; symmetric as heads are."""
-    rx, ry, rz = rotvec.unbind(1)
-    return torch.stack([rx, ry, rz, ry.sin(), rx.cos(), 8 + rx], dim=1)
-
-
 def table_of(landmarks: Tensor, pose: Tensor, convention: str = "feat") -> pd.DataFrame:
     table = pd.DataFrame(landmarks.mT.reshape(-1, 136).numpy(), columns=landmark_columns())
     table.insert(0, "FaceScore", 0.95)
-    table[FEAT_FACEPOSE_COLUMNS_6D] = convert_pose(pose, "img2pose", convention).numpy()
+    values = pose.numpy()
+    if convention == "feat":
+        values = values[:, [0, 2, 1, 3, 4, 5]] * np.float32([-1, -1, 1, 1, 1, 1])
+    table[POSE] = values
     return table
 
 
@@ -68,13 +69,12 @@ def write(table: pd.DataFrame, path: Path) -> Path:
     return path
 
 
-def write_videos(folder: Path, count: int, *, suffix: str = ".parquet", **options) -> list[Path]:
-    tables = []
-    for seed in range(count):
-        landmarks, rotvec = video(seed)
-        tables.append(table_of(landmarks, pose_of(rotvec), **options))
+def write_videos(folder: Path, count: int, suffix: str = ".parquet", **options) -> list[Path]:
     folder.mkdir(exist_ok=True)
-    return [write(table, folder / f"{seed:03d}{suffix}") for seed, table in enumerate(tables)]
+    return [
+        write(table_of(*video(seed), **options), folder / f"{seed:03d}{suffix}")
+        for seed in range(count)
+    ]
 
 
 @pytest.fixture
@@ -104,71 +104,52 @@ def read_card(checkpoint: Path) -> dict:
     return json.loads(checkpoint.with_suffix(".json").read_text())
 
 
-def both_files(checkpoint: Path) -> tuple[bytes, bytes]:
-    return checkpoint.read_bytes(), checkpoint.with_suffix(".json").read_bytes()
-
-
 # The teacher is learned
 
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory):
-    """A student of each architecture, and the network that was its teacher."""
+    """A student of each architecture, and what its run said."""
     folder = tmp_path_factory.mktemp("taught")
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        network = PoseMLP((64,), 0.0, False).requires_grad_(False)
-    landmarks, rotvec = map(torch.cat, zip(*(video(seed) for seed in range(100, 120)), strict=True))
-    hidden = network.net[:-1](normalise(landmarks))
-    network.net[-1].bias.zero_()
-    network.net[-1].weight.copy_(torch.linalg.lstsq(hidden, pose_of(rotvec)).solution.mT)
-
-    def teacher(landmarks: Tensor) -> Tensor:
-        pose, pose_of_mirror = (network(normalise(each)) for each in (landmarks, mirror(landmarks)))
-        return (pose + pose_of_mirror * MIRRORED) / 2
-
-    clips = []
-    for seed in range(40):
-        landmarks, _ = video(seed)
-        clips.append(write(table_of(landmarks, teacher(landmarks)), folder / f"{seed}.parquet"))
+    clips = write_videos(folder, 20)
     students = {}
     for name, recipe in RECIPES.items():
         output = folder / f"{name}.safetensors"
-        settings = replace(recipe, epochs=12, batch=128)
+        settings = replace(recipe, epochs=10, batch=128)
         students[name] = output, train_distill(clips, output, settings=settings)
-    return teacher, students
+    return students
 
 
 @pytest.mark.parametrize(
     ("name", "architecture"),
     [("v1", ((256, 128, 64), False, 0.0)), ("v2", ((512, 256, 128), True, 0.15))],
 )
-def test_a_teacher_network_is_learned_below_one_degree(name, architecture, taught) -> None:
-    teacher, students = taught
-    checkpoint, distilled = students[name]
+def test_a_teacher_is_learned(name, architecture, taught) -> None:
+    checkpoint, distilled = taught[name]
     model = read_checkpoint(checkpoint).model
     assert (model.hidden, model.layer_norm, model.dropout) == architecture
-    assert max(distilled.errors[-1][:3]) < 1
-    unseen = torch.cat([video(seed)[0] for seed in range(1000, 1010)])
-    truth = teacher(unseen)
-    assert truth[:, :3].std(dim=0).rad2deg().min() > 5
-    assert max(differences(answers(checkpoint, unseen), truth)[:3]) < 1
+    last = distilled.errors[-1]
+    assert max(last[axis] for axis in ("rx_deg", "ry_deg", "rz_deg")) < 1.5
+    landmarks, truth = map(torch.cat, zip(*map(video, range(1000, 1010)), strict=True))
+    assert max(differences(answers(checkpoint, landmarks), truth)[:3]) < 1.5
+
+    # What is said to be left is left, of the weights that were written.
+    landmarks, pose = map(
+        torch.cat, zip(*(video(int(c.stem)) for c in distilled.validation_clips), strict=True)
+    )
+    found = differences(answers(checkpoint, landmarks), pose)
+    np.testing.assert_allclose(list(last.values()), found, rtol=1e-3)
 
 
-def test_errors_are_those_of_the_written_weights_on_the_validation_clips(taught) -> None:
-    teacher, students = taught
-    for checkpoint, distilled in students.values():
-        landmarks = torch.cat([video(int(clip.stem))[0] for clip in distilled.validation_clips])
-        pose = teacher(landmarks)
-        kept = (pose[:, :2].abs().rad2deg() < 75).all(dim=1)
-        found = differences(answers(checkpoint, landmarks[kept]), pose[kept])
-        np.testing.assert_allclose(distilled.errors[-1], found, rtol=1e-3)
-
-
-def test_pyfeat_loads_the_students_and_says_the_same(taught, tmp_path: Path) -> None:
-    landmarks = video(2000)[0]
+def test_pyfeat_loads_the_students_and_means_the_same(taught, tmp_path: Path) -> None:
+    """py-feat's own loader, and its columns: what a user of either sees is one turn of the head."""
+    # Turned in two ways at once, where Euler angles are degrees away from a rotation vector.
+    euler = np.deg2rad([(x, y, 5.0) for x in (-20, 20) for y in (-35, 35)] * 10)
+    turn = Rotation.from_euler("xyz", euler)
+    assert np.rad2deg(np.abs(turn.as_rotvec() - euler)).max(axis=1).min() > 4
+    landmarks = project_face(torch.from_numpy(turn.as_rotvec()).float())
     np.save(tmp_path / "landmarks.npy", landmarks.numpy())
-    checkpoints = [checkpoint for checkpoint, _ in taught[1].values()]
+    checkpoints = [checkpoint for checkpoint, _ in taught.values()]
     code = f"""
 import os, sys
 import numpy as np, torch
@@ -182,44 +163,48 @@ for path in sys.argv[1:]:
 np.save("poses.npy", poses)
 """
     subprocess.run([sys.executable, "-c", code, *checkpoints], cwd=tmp_path, check=True)
-    for checkpoint, pose in zip(checkpoints, np.load(tmp_path / "poses.npy"), strict=True):
-        np.testing.assert_allclose(answers(checkpoint, landmarks), pose, rtol=0, atol=1e-5)
+    for checkpoint, theirs in zip(checkpoints, np.load(tmp_path / "poses.npy"), strict=True):
+        backend = MLPBackend("student", "mine", {"2d": checkpoint})
+        ours = estimate_pose(landmarks, pose_model=backend, convention="img2pose")
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+        # As py-feat's detectors write them: Pitch, Roll, Yaw.
+        theirs_in_feat = np.stack([-theirs[:, 0], -theirs[:, 2], theirs[:, 1]], axis=1)
+        ours = estimate_pose(landmarks, pose_model=backend, convention="feat")[POSE[:3]]
+        np.testing.assert_allclose(ours, theirs_in_feat, rtol=0, atol=1e-5)
+        ours = estimate_pose(landmarks, pose_model=backend, convention="img2pose")[POSE[:3]]
+        said = Rotation.from_euler("xyz", ours.to_numpy())
+        assert np.rad2deg((said.inv() * turn).magnitude()).mean() < 2
 
 
 def test_faces_seen_on_one_side_are_known_on_the_other(tmp_path: Path, output: Path) -> None:
     one_sided = []
     for seed in range(20):
-        landmarks, rotvec = video(seed)
-        to_one_side = rotvec[:, 1] > 0
-        table = table_of(landmarks[to_one_side], pose_of(rotvec[to_one_side]))
+        landmarks, pose = video(seed)
+        to_one_side = pose[:, 1] > 0
+        table = table_of(landmarks[to_one_side], pose[to_one_side])
         one_sided.append(write(table, tmp_path / f"{seed}.parquet"))
     train_distill(one_sided, output, settings=LEARNS)
-    landmarks, rotvec = video(1000)
+    landmarks, pose = video(1000)
     found = answers(output, landmarks)
-    assert max(differences(found, pose_of(rotvec))[:3]) < 2
+    assert max(differences(found, pose)[:3]) < 2
     assert max(differences(answers(output, mirror(landmarks)), found * MIRRORED)[:3]) < 2
 
 
 def test_output_is_standardised_by_the_training_rows_and_their_mirror_images(
-    clips: list[Path], output: Path
+    tmp_path: Path, output: Path
 ) -> None:
-    done = train_distill(clips, output, settings=SMALL)
-    pose = torch.cat([pose_of(video(int(clip.stem))[1]) for clip in done.training_clips]).double()
-    images = torch.cat([pose, pose * MIRRORED])
-    student = read_checkpoint(output)
-    torch.testing.assert_close(student.mean, images.mean(dim=0).float(), rtol=0, atol=1e-6)
-    torch.testing.assert_close(student.std, images.std(dim=0, correction=0).float())
-
-
-def test_a_column_that_never_changes_is_given_back(tmp_path: Path, output: Path) -> None:
     clips = []
-    for seed in range(2):
-        landmarks, rotvec = video(seed)
-        pose = pose_of(rotvec)
-        pose[:, 5] = 7.3
+    for seed in range(4):
+        landmarks, pose = video(seed)
+        pose[:, 5] = 7.3  # a column that never changes is given back
         clips.append(write(table_of(landmarks, pose), tmp_path / f"{seed}.csv"))
-    train_distill(clips, output, settings=replace(SMALL, epochs=10))
-    assert answers(output, video(9)[0])[:, 5].mean() == pytest.approx(7.3, abs=0.1)
+    done = train_distill(clips, output, settings=SMALL)
+    pose = torch.cat([video(int(clip.stem))[1] for clip in done.training_clips]).double()
+    images = torch.cat([pose, pose * MIRRORED])[:, :5]
+    student = read_checkpoint(output)
+    torch.testing.assert_close(student.mean[:5], images.mean(dim=0).float(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(student.std[:5], images.std(dim=0, correction=0).float())
+    assert (student.mean[5].item(), student.std[5].item()) == pytest.approx((7.3, 1))
 
 
 # Nothing leaks
@@ -229,9 +214,8 @@ def test_each_clip_is_on_one_side(tmp_path: Path, output: Path) -> None:
     clips = write_videos(tmp_path / "clips", 10)
     sides = []
     for share, seed in ((0.3, 0), (0.3, 1), (0.001, 0), (0.999, 0)):
-        done = train_distill(
-            clips, output, settings=replace(SMALL, validation_share=share), seed=seed
-        )
+        settings = replace(SMALL, validation_share=share)
+        done = train_distill(clips, output, settings=settings, seed=seed)
         assert set(done.training_clips).isdisjoint(done.validation_clips)
         assert {*done.training_clips, *done.validation_clips} == set(clips)
         sides.append(set(done.validation_clips))
@@ -239,7 +223,6 @@ def test_each_clip_is_on_one_side(tmp_path: Path, output: Path) -> None:
     assert sides[0] != sides[1]
 
 
-@pytest.mark.slow
 def test_what_only_a_clip_of_the_other_side_could_tell_is_not_known(
     tmp_path: Path, output: Path
 ) -> None:
@@ -248,34 +231,21 @@ def test_what_only_a_clip_of_the_other_side_could_tell_is_not_known(
     A network can learn the lots of training clips by heart, and those of validation clips only if
     one of their frames has crossed.
     """
-    faces, lots = video(0, frames=8)[0], 0.5 * torch.randn(8, 6, generator=random(1))
+    lots = 0.5 * torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
+    faces = video(0, frames=8)[0]
     clips = [
-        write(table_of(face.repeat(300, 1, 1), lot.repeat(300, 1)), tmp_path / f"{place}.parquet")
+        write(table_of(face.repeat(50, 1, 1), lot.repeat(50, 1)), tmp_path / f"{place}.parquet")
         for place, (face, lot) in enumerate(zip(faces, lots, strict=True))
     ]
-    settings = replace(LEARNS, jitter_sd=0.0, validation_share=0.25, epochs=40)
+    settings = replace(
+        LEARNS, jitter_sd=0.0, validation_share=0.25, epochs=60, batch=50, learning_rate=3e-3
+    )
     done = train_distill(clips, output, settings=settings)
     found = answers(output, faces)
     for clip in done.training_clips:
         place = int(clip.stem)
-        assert max(differences(found[place, None], lots[place, None])[:3]) < 2
-    assert min(done.errors[-1][:3]) > 10
-
-
-def test_a_copy_of_a_clip_is_left_out_and_counted(tmp_path: Path, output: Path) -> None:
-    clips = write_videos(tmp_path / "clips", 3, suffix=".csv")
-    (tmp_path / "moved").mkdir()
-    copies = [
-        clips[0],
-        write(pd.read_csv(clips[1]), tmp_path / "moved" / "other name.csv"),
-        write(pd.read_csv(clips[2]), tmp_path / "moved" / "other form.parquet"),
-    ]
-    train_distill(clips, output, settings=SMALL)
-    alone = output.read_bytes()
-    done = train_distill([*clips, *copies], output, settings=SMALL)
-    assert output.read_bytes() == alone
-    assert len(done.training_clips + done.validation_clips) == 3
-    assert read_card(output)["data"]["rows_left_out"]["copy_of_another_clip"] == 3 * 200
+        assert max(differences(found[place, None], lots[place, None])[:3]) < 3
+    assert min(list(done.errors[-1].values())[:3]) > 10
 
 
 # What is left out
@@ -284,19 +254,17 @@ def test_a_copy_of_a_clip_is_left_out_and_counted(tmp_path: Path, output: Path) 
 def test_rows_are_left_out_for_a_reason_that_is_counted(
     clips: list[Path], output: Path, tmp_path: Path
 ) -> None:
-    degrees = torch.zeros(20, 3)
+    degrees = torch.zeros(20, 6)
     degrees[:4, 0] = torch.tensor([74.9, -74.9, 75.1, -75.1])
-    degrees[4:8, 1] = torch.tensor([74.9, 75.1, -75.1, -90.0])
+    degrees[4:8, 1] = torch.tensor([74.9, 75.1, -75.1, -89.0])
     degrees[8:12, 2] = torch.tensor([75.1, -75.1, 120.0, -175.0])
-    rotvec = degrees.deg2rad()
-    table = table_of(project_face(rotvec), pose_of(rotvec))
-    table["x_0"] += np.arange(20)
+    table = table_of(video(9, frames=20)[0], degrees.deg2rad())
+    table["FaceScore"] = 0.81
     table.loc[12, landmark_columns()] = np.nan
     table.loc[13, "y_5"] = np.inf
     table.loc[14, ["x_36", "y_36"]] = table.loc[14, ["x_45", "y_45"]].to_numpy()
     table.loc[15, "Yaw"] = np.nan
     table.loc[16, "Z"] = np.inf
-    table["FaceScore"] = 0.81
     table.loc[17, "FaceScore"] = 0.8
     table.loc[18, "FaceScore"] = np.nan
     table.loc[19, ["x_0", "Pitch", "FaceScore"]] = np.nan  # counted once
@@ -306,7 +274,6 @@ def test_rows_are_left_out_for_a_reason_that_is_counted(
         assert odd in done.training_clips + done.validation_clips
         data = read_card(output)["data"]
         assert data["rows_left_out"] == {
-            "copy_of_another_clip": 0,
             "landmarks_not_usable": 4,
             "pose_missing": 2,
             "face_score_too_low": 2,
@@ -322,9 +289,8 @@ def test_rows_are_left_out_for_a_reason_that_is_counted(
 def test_convention_and_format_do_not_matter(tmp_path: Path, output: Path) -> None:
     weights = set()
     for convention, suffix in (("feat", ".csv"), ("feat", ".parquet"), ("img2pose", ".csv")):
-        clips = write_videos(
-            tmp_path / f"{convention}{suffix}", 3, suffix=suffix, convention=convention
-        )
+        folder = tmp_path / f"{convention}{suffix}"
+        clips = write_videos(folder, 3, suffix, convention=convention)
         train_distill(clips, output, settings=SMALL, convention=convention)
         assert read_card(output)["data"]["teacher_convention"] == convention
         weights.add(output.read_bytes())
@@ -332,22 +298,20 @@ def test_convention_and_format_do_not_matter(tmp_path: Path, output: Path) -> No
 
 
 def test_same_seed_same_files(clips: list[Path], output: Path) -> None:
-    settings = replace(SMALL, epochs=2, dropout=0.2)
-    torch.manual_seed(1)
-    state = torch.random.get_rng_state()
-    train_distill(clips, output, settings=settings, seed=3)
-    assert torch.equal(torch.random.get_rng_state(), state)
-    first = both_files(output)
-    torch.manual_seed(2)
-    train_distill(clips, output, settings=settings, seed=3)
-    assert both_files(output) == first
-    train_distill(clips, output, settings=settings, seed=4)
-    assert both_files(output)[0] != first[0]
+    files = []
+    for number, seed in enumerate((3, 3, 4)):
+        torch.manual_seed(number)  # which must not matter
+        state = torch.random.get_rng_state()
+        settings = replace(SMALL, epochs=2, dropout=0.2)
+        train_distill(clips, output, settings=settings, seed=seed)
+        assert torch.equal(torch.random.get_rng_state(), state)
+        files.append((output.read_bytes(), output.with_suffix(".json").read_bytes()))
+    assert files[0] == files[1]
+    assert files[0][0] != files[2][0]
 
 
 def test_model_card_says_how_it_came_about(clips: list[Path], output: Path, capsys) -> None:
-    settings = replace(SMALL, epochs=3)
-    done = train_distill(clips, output, settings=settings, seed=5)
+    done = train_distill(clips, output, settings=replace(SMALL, epochs=3), seed=5)
     card = read_card(output)
     assert card["architecture"]["output"] == "euler_angles"
     assert card["seed"] == 5
@@ -355,88 +319,62 @@ def test_model_card_says_how_it_came_about(clips: list[Path], output: Path, caps
     assert card["training"]["learning_rate"] == 1e-3
     assert card["versions"]["torch"] == torch.__version__
     assert card["data"]["validation"] == {"clips": 1, "rows": 200}
-    figures = card["figures"]["validation_error_by_epoch"]
-    assert figures == [errors._asdict() for errors in done.errors]
-    assert len(figures) == 3
+    assert card["figures"]["validation_error_by_epoch"] == list(done.errors)
+    assert len(done.errors) == 3
     assert capsys.readouterr().out == ""
 
 
 # Bad input
 
 
-@pytest.mark.parametrize("column", ["FaceScore", *FEAT_FACEPOSE_COLUMNS_6D])
-def test_missing_column_is_named(column: str, clips: list[Path], output: Path) -> None:
-    write(pd.read_parquet(clips[2]).drop(columns=column), clips[2])
-    with pytest.raises(TrainingError, match=rf"{clips[2].name} has no column {column}\."):
-        train_distill(clips, output, settings=SMALL)
-    assert sorted(output.parent.iterdir()) == [clips[0].parent]
-
-
-def test_text_is_refused(clips: list[Path], output: Path) -> None:
-    table = pd.read_parquet(clips[1])
-    bad = clips[1].with_suffix(".csv")
-    for column, error in (
-        ("FaceScore", TrainingError),
-        ("Roll", TrainingError),
-        ("x_3", LandmarkError),
-    ):
-        write(table.assign(**{column: "sure"}), bad)
-        with pytest.raises(error, match=rf"{bad.name}: .*'sure'"):
-            train_distill([clips[0], bad], output, settings=SMALL)
-
-
-def test_rows_that_would_not_fit_in_memory_are_refused(
-    clips: list[Path], output: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(distill, "_MOST_ROWS", 700)
-    with pytest.raises(TrainingError, match="more than 700 rows"):
-        train_distill(clips, output, settings=SMALL)
-
-
-@pytest.mark.parametrize("kept", [[], [0], [0, 0]], ids=["none", "one", "one twice"])
-def test_two_clips_are_needed(kept: list[int], clips: list[Path], output: Path) -> None:
-    with pytest.raises(TrainingError, match=rf"^{min(len(kept), 1)} clips have rows.*at least 2"):
-        train_distill([clips[place] for place in kept], output, settings=SMALL)
-    assert not output.exists()
-
-
-def test_tables_that_cannot_be_read(clips: list[Path], output: Path, tmp_path: Path) -> None:
-    no_parquet, empty, text, folder = (
-        tmp_path / name for name in ("no.parquet", "empty.csv", "clip.txt", "folder.csv")
-    )
-    no_parquet.write_text("x_0,y_0\n")
-    empty.touch()
-    text.touch()
-    folder.mkdir()
-    for path in (no_parquet, empty, text, folder, tmp_path / "nowhere.csv"):
-        with pytest.raises(TableError, match=path.name):
-            train_distill([*clips, path], output, settings=SMALL)
-
-
-def test_unknown_convention(clips: list[Path], output: Path) -> None:
-    with pytest.raises(ConventionError, match="'feat' or 'img2pose', got '300w-lp'"):
-        train_distill(clips, output, settings=SMALL, convention="300w-lp")
-
-
-def test_folder_of_the_output_is_missing(clips: list[Path], output: Path) -> None:
-    with pytest.raises(TrainingError, match="nowhere is no folder"):
-        train_distill(clips, output.parent / "nowhere" / output.name, settings=SMALL)
+def changed(path: Path, **columns: object) -> Path:
+    """A clip with other columns, None for those that it shall lack."""
+    table = pd.read_parquet(path).assign(**columns)
+    return write(table.drop(columns=[name for name in columns if columns[name] is None]), path)
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("column", "value", "error", "match"),
     [
-        {"hidden": ()},
-        {"hidden": (64, 0)},
-        {"epochs": 0},
-        {"batch": 0},
-        {"dropout": 1.0},
-        {"dropout": -0.1},
-        {"validation_share": 0.0},
-        {"validation_share": 1.0},
-        {"jitter_sd": -0.1},
+        *((name, None, TrainingError, f"no column {name}") for name in ("FaceScore", *POSE)),
+        ("x_3", None, LandmarkError, "'x_3'"),
+        ("FaceScore", "sure", ConventionError, "'FaceScore'.*'sure'"),
+        ("Roll", "sure", ConventionError, "'Roll'.*'sure'"),
+        ("x_3", "sure", LandmarkError, "'x_3'.*'sure'|'sure'"),
     ],
 )
-def test_settings_that_cannot_be(settings: dict) -> None:
-    with pytest.raises(TrainingError, match=f"{next(iter(settings))}="):
-        Distillation(**settings)
+def test_what_is_no_clip_is_named(clips, output, column, value, error, match) -> None:
+    changed(clips[2], **{column: value})
+    with pytest.raises(error, match=rf"{clips[2].name}: .*{match}"):
+        train_distill(clips, output, settings=SMALL)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_two_clips_are_needed(count: int, clips: list[Path], output: Path) -> None:
+    blank = changed(clips[3], FaceScore=0.0)
+    with pytest.raises(
+        TrainingError, match=rf"^{count} clips have rows.*'face_score_too_low': 200"
+    ):
+        train_distill([*clips[:count], blank], output, settings=SMALL)
+
+
+@pytest.mark.parametrize("name", ["no.parquet", "clip.txt", "folder.csv", "nowhere.csv"])
+def test_tables_that_cannot_be_read(clips, output, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "folder.csv":
+        path.mkdir()
+    elif name != "nowhere.csv":
+        path.write_text("x_0,y_0\n")
+    with pytest.raises(TableError, match=name):
+        train_distill([*clips, path], output, settings=SMALL)
+
+
+def test_options_that_cannot_be(clips: list[Path], output: Path) -> None:
+    with pytest.raises(ConventionError, match="'feat' or 'img2pose', got '300w-lp'"):
+        train_distill(clips, output, settings=SMALL, convention="300w-lp")
+    with pytest.raises(TrainingError, match="nowhere is no folder"):
+        train_distill(clips, output.parent / "nowhere" / output.name, settings=SMALL)
+    for wrong in ({"hidden": ()}, {"hidden": (64, 0)}, {"epochs": 0}, {"batch": 0}):
+        with pytest.raises(TrainingError, match=f"{next(iter(wrong))}="):
+            Distillation(**wrong)

@@ -27,34 +27,33 @@ def face(model: Path) -> FaceModel:
 @pytest.fixture
 def raw(model: Path) -> dict[str, np.ndarray]:
     with np.load(model) as file:
-        return {key: file[key] for key in file.files}
+        return dict(file)
 
 
 def write_obj_checkout(folder: Path, raw: dict[str, np.ndarray]) -> None:
     """The model as ICT-FaceKit's repository has it, vertices of eyes and teeth after the head."""
-    models = folder / "FaceXModel"
-    models.mkdir()
     names = [f"identity{number:03d}" for number in range(len(raw["identity"]))]
     names += raw["expression_names"].tolist()
     deltas = dict(zip(names, [*raw["identity"], *raw["expression"]], strict=True))
     deltas["generic_neutral_mesh"] = np.zeros_like(raw["neutral"])
     for name, delta in deltas.items():
-        lines = ["# a comment", "v 1 2 3"]
-        lines[1:] = [f"v {x:.9g} {y:.9g} {z:.9g}" for x, y, z in raw["neutral"] + delta]
-        lines += ["v 99 99 99", "vn 0 0 1", "f 1/1 2/2 3/3"]
-        (models / f"{name}.obj").write_text("\n".join(lines))
+        vertices = [f"v {x:.9g} {y:.9g} {z:.9g}" for x, y, z in raw["neutral"] + delta]
+        lines = ["# a comment", *vertices, "v 99 99 99", "vn 0 0 1", "f 1/1 2/2 3/3"]
+        (folder / f"{name}.obj").write_text("\n".join(lines))
     indices = {
         "expressions": raw["expression_names"].tolist(),
         "idx_to_landmark_verts": raw["landmark_vertices"].tolist(),
     }
-    (models / "vertex_indices.json").write_text(json.dumps(indices))
+    (folder / "vertex_indices.json").write_text(json.dumps(indices))
 
 
 @pytest.mark.slow
 def test_a_checkout_of_obj_files_is_the_same_model(face, raw, tmp_path) -> None:
     assert len(raw["neutral"]) == HEAD_VERTICES
-    write_obj_checkout(tmp_path, raw)
-    for path in (tmp_path, tmp_path / "FaceXModel"):
+    models = tmp_path / "FaceXModel"
+    models.mkdir()
+    write_obj_checkout(models, raw)
+    for path in (tmp_path, models):
         other = read_face_model(path)
         for field in ("mean", "identity", "expression"):
             assert torch.allclose(getattr(other, field), getattr(face, field), atol=2e-6)
@@ -72,20 +71,15 @@ def test_landmarks_come_first_and_the_jaw_band_lies_around_the_jaw(face, raw) ->
 
 @pytest.mark.parametrize("change", ["missing key", "68 landmarks", "not a zip", "empty folder"])
 def test_what_is_no_face_model_is_an_error(change, tmp_path) -> None:
-    path = tmp_path / "model.npz"
-    arrays = {
-        "neutral": np.zeros((80, 3)),
-        "identity": np.zeros((1, 80, 3)),
-        "expression": np.zeros((1, 80, 3)),
-        "landmark_vertices": np.arange(68),
-    }
+    path = tmp_path if change == "empty folder" else tmp_path / "model.npz"
+    arrays = {name: np.zeros((1, 80, 3)) for name in ("identity", "expression")}
+    arrays |= {"neutral": np.zeros((80, 3)), "landmark_vertices": np.arange(68)}
     if change == "missing key":
-        np.savez(path, **{key: arrays[key] for key in arrays if key != "expression"})
-    elif change == "68 landmarks":
-        np.savez(path, **{**arrays, "landmark_vertices": np.arange(51)})
-    elif change == "not a zip":
+        del arrays["expression"]
+    if change == "68 landmarks":
+        arrays["landmark_vertices"] = np.arange(51)
+    np.savez(tmp_path / "model.npz", **arrays)
+    if change == "not a zip":
         path.write_bytes(b"no model")
-    else:
-        path = tmp_path
     with pytest.raises(TrainingError, match=re.escape(str(path))):
         read_face_model(path)
