@@ -61,38 +61,32 @@ def motion(
     import pyarrow as pa
     from tqdm import tqdm
 
-    from feat_pose_plugin.motion.move_tables import Movement, move_table, read_needed
-    from feat_pose_plugin.motion.summary import summarise_motion
+    from feat_pose_plugin.motion.move_tables import move_table
     from feat_pose_plugin.tables.run import only_writer, plan_outputs, refuse_existing
     from feat_pose_plugin.tables.stream import write_table
 
     jobs = plan_outputs(inputs, output)
     if not force:
         refuse_existing([*jobs, *([(None, summary)] if summary else [])])
-    movement = Movement(
-        fps=fps,
-        seconds=seconds,
-        longest_gap=longest_gap,
-        neutral="median" if relative else None,
-        by=by,
-        convention=convention,
-        use_flagged=use_flagged,
-    )
     summaries = []
     for source, target in tqdm(jobs, unit="table", disable=None):  # None: on a terminal only
-        with only_writer(target.with_name(f".{target.name}.lock")):
-            rows, name = move_table(source, target, movement)
-        tqdm.write(f"{target}: {rows} rows, pose read and written as {name}")
-        if summary:
-            found = summarise_motion(
-                read_needed(source, by),
+        with only_writer(target):
+            rows, moved = move_table(
+                source,
+                target,
+                by,
                 fps=fps,
-                by=by,
+                seconds=seconds,
+                longest_gap=longest_gap,
+                relative=relative,
                 convention=convention,
                 use_flagged=use_flagged,
+                with_summary=summary is not None,
             )
-            found.insert(0, "table", source.name)
-            summaries.append(found)
+        tqdm.write(f"{target}: {rows} rows, pose read and written as {moved.convention}")
+        if moved.summary is not None:
+            moved.summary.insert(0, "table", source.name)
+            summaries.append(moved.summary)
     if summary:
         write_table(pa.Table.from_pandas(pd.concat(summaries), preserve_index=False), summary)
         typer.echo(f"{summary}: a row for each person, {sum(map(len, summaries))} in all")

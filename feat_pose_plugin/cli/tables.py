@@ -108,7 +108,6 @@ def estimate(
 
     from feat_pose_plugin.pose.estimate import PoseEstimator
     from feat_pose_plugin.pose.registry import get_pose_backend
-    from feat_pose_plugin.tables.pose_tables import PoseTable
     from feat_pose_plugin.tables.run import open_run, plan_outputs
 
     for path in inputs:
@@ -146,10 +145,8 @@ def estimate(
                 bar.total = round((bar.n + rows) * size / max(size_done, 1))
                 bar.update(rows)
 
-            def say(table: PoseTable) -> None:
+            for table in run.estimate(executor, show):
                 tqdm.write(f"{table.path}: {table.rows} rows, {table.faces} with a pose")
-
-            run.estimate(say, executor=executor, progress=show)
             bar.total = bar.n  # until now a guess from what is read
             bar.refresh()
 
@@ -192,7 +189,7 @@ def convert(
     if not force:
         refuse_existing(jobs)
     for source, target in tqdm(jobs, unit="table", disable=None):  # None: on a terminal only
-        with only_writer(target.with_name(f".{target.name}.lock")):
+        with only_writer(target):
             if not force:
                 refuse_existing([(source, target)])  # made by another command since
             rows = convert_table(source, target, here, there, inter_ocular_mm=inter_ocular_mm)

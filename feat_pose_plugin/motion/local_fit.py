@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from feat_pose_plugin.errors import MotionError
 from feat_pose_plugin.motion.series import PoseSeries
 
 if TYPE_CHECKING:
@@ -31,9 +32,8 @@ class LocalFit:
     Attributes:
         turn: ``[n]`` smoothed rotations; identity where there is no pose.
         translation: ``[n, 3]`` smoothed translations.
-        velocity: ``[n, 3]`` angular velocity in the head's own axes (x to the subject's left, y
-            down, z to the back of the head, as at img2pose's zero), radians per frame; NaN without
-            a neighbour.
+        velocity: ``[n, 3]`` pitch, roll and yaw of the angular velocity, about the head's own axes
+            with the signs of ``feat``, degrees per second; NaN without a neighbour.
     """
 
     turn: Rotation
@@ -41,19 +41,18 @@ class LocalFit:
     velocity: NDArray[np.float64]
 
 
-def half_window(seconds: float, fps: float) -> int:
-    """Frames to each side of a window that is at least this long; one at least."""
-    return max(1, math.ceil(seconds * fps / 2 - 1e-9))
+def fit_locally(series: PoseSeries, fps: float, seconds: float) -> LocalFit:
+    """Fit a parabola around each sample that has a pose, in a window of at least so many seconds.
 
-
-def fit_locally(series: PoseSeries, half: int) -> LocalFit:
-    """Fit a parabola around each sample that has a pose.
-
-    Args:
-        series: The samples.
-        half: Frames to each side of the window. With 1 the parabola goes through all three
-            samples: nothing is smoothed, and the rate is the central difference.
+    The shortest window has three samples. The parabola goes through all of them: nothing is
+    smoothed, and the rate is the central difference.
     """
+    if not (isinstance(fps, int | float) and 0 < fps < np.inf):
+        raise MotionError(
+            f"fps must be the video's frames per second, a number above 0, got {fps!r}."
+        )
+    require_length(seconds)
+    half = max(1, math.ceil(seconds * fps / 2 - 1e-9))  # frames to each side
     samples = len(series.rows)
     turns = series.turn.as_quat()
     quaternion = turns.copy()
@@ -85,8 +84,15 @@ def fit_locally(series: PoseSeries, half: int) -> LocalFit:
         # From the tangent space at the sample to the head's axes, to the first order.
         rate = rate - 0.5 * np.cross(turned, rate)
         velocity[part] = np.where(others[:, None] > 0, rate, np.nan)
-    velocity = series.zero.apply(velocity)
+    # The head's x points to the subject's left, y down, z to the back, as at img2pose's zero.
+    velocity = np.rad2deg(series.zero.apply(velocity)[:, [0, 2, 1]] * [-1, -1, 1]) * fps
     return LocalFit(Rotation.from_quat(quaternion), translation, velocity)
+
+
+def require_length(seconds: float) -> None:
+    """Refuse what is no length of time."""
+    if not (isinstance(seconds, int | float) and 0 <= seconds < np.inf):
+        raise MotionError(f"a length in seconds must be a number from 0, got {seconds!r}.")
 
 
 def _turns_between(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:

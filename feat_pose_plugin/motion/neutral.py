@@ -54,22 +54,18 @@ def relative_pose(
     """
     import pandas as pd
 
-    series, tag = read_series(table, by=by, convention=convention, use_flagged=use_flagged)
-    marked = series.known
-    person, persons = series.person, int(series.person.max(initial=-1)) + 1
+    series = read_series(table, by=by, convention=convention, use_flagged=use_flagged)
+    source, marked, of_all = series, series.known, True
     if isinstance(neutral, pd.DataFrame):
-        name = tag.convention
-        origin, _ = read_series(neutral, by=by, convention=name, use_flagged=use_flagged)
-        source, marked, of = origin, origin.known, np.zeros(len(origin.rows), np.intp)
-        person, persons = np.zeros_like(person), 1
+        name = series.convention.name
+        source = read_series(neutral, by=by, convention=name, use_flagged=use_flagged)
+        marked = source.known
     elif isinstance(neutral, int | np.integer) and not isinstance(neutral, bool):
         if not -len(table) <= neutral < len(table):
             raise MotionError(f"neutral={neutral} is no row: the table has {len(table)} rows.")
-        source, of = series, np.zeros(len(series.rows), np.intp)
         marked = marked & (series.rows == neutral % len(table))
-        person, persons = np.zeros_like(person), 1
     else:
-        source, of = series, person
+        of_all = False
         if not (isinstance(neutral, str) and neutral == MEDIAN):
             marked = marked & _marks(neutral, len(table))[series.rows]
     if not marked.any():
@@ -77,17 +73,16 @@ def relative_pose(
             "none of the rows that neutral selects has a pose. Mark rows with a pose, or pass "
             f"neutral={MEDIAN!r}."
         )
-    turn, place, found = _medians(source, marked, of, persons)
-    away = turn[person].inv()
+    person, of = series.person, source.person
+    if of_all:
+        person, of = np.zeros_like(person), np.zeros_like(of)
+    turn, place = _medians(source, marked, of)
+    away = Rotation.from_quat(turn[person]).inv()
     axes = np.array(series.convention.axes, np.float64)
     moved = axes * away.apply(axes * (series.translation - place[person]))
-    return series.write(
-        table,
-        away * series.turn,
-        moved,
-        series.known & found[person],
-        replace(tag, rotation_frame="neutral"),
-    )
+    known = series.known & np.isin(person, of[marked])
+    tag = replace(series.tag, rotation_frame="neutral")
+    return series.write(table, away * series.turn, moved, known, tag)
 
 
 def geodesic_median(turn: Rotation) -> Rotation:
@@ -95,12 +90,6 @@ def geodesic_median(turn: Rotation) -> Rotation:
 
     By Weiszfeld's iteration in the tangent space (Hartley, Trumpf, Dai and Li 2013, Rotation
     Averaging). Outliers hardly move it.
-
-    Args:
-        turn: ``[n]`` rotations, at least one.
-
-    Returns:
-        One rotation.
     """
     middle = turn.mean()
     for _ in range(_ITERATIONS):
@@ -114,17 +103,16 @@ def geodesic_median(turn: Rotation) -> Rotation:
 
 
 def _medians(
-    series: PoseSeries, marked: NDArray[np.bool_], of: NDArray[np.intp], persons: int
-) -> tuple[Rotation, NDArray[np.float64], NDArray[np.bool_]]:
-    """Of each person: the median rotation, the median place, and whether there are any."""
-    quaternion = np.tile([0.0, 0.0, 0.0, 1.0], (persons, 1))
-    place, found = np.zeros((persons, 3)), np.zeros(persons, bool)
-    for number in np.unique(of[marked]):
-        rows = np.flatnonzero(marked & (of == number))
-        quaternion[number] = geodesic_median(series.turn[rows]).as_quat()
+    series: PoseSeries, marked: NDArray[np.bool_], person: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Median rotation ``[persons, 4]`` and place ``[persons, 3]`` of the marked rows of each."""
+    persons = int(person.max(initial=-1)) + 1
+    turn, place = np.tile([0.0, 0.0, 0.0, 1.0], (persons, 1)), np.zeros((persons, 3))
+    for number in np.unique(person[marked]):
+        rows = np.flatnonzero(marked & (person == number))
+        turn[number] = geodesic_median(series.turn[rows]).as_quat()
         place[number] = np.median(series.translation[rows], axis=0)
-        found[number] = True
-    return Rotation.from_quat(quaternion), place, found
+    return turn, place
 
 
 def _marks(neutral: object, rows: int) -> NDArray[np.bool_]:

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from feat_pose_plugin.motion.local_fit import LocalFit, fit_locally, half_window
-from feat_pose_plugin.motion.series import PoseSeries, read_series, require_length, require_rate
-from feat_pose_plugin.pose.tag import PoseTag
+from feat_pose_plugin.motion.local_fit import LocalFit, fit_locally, require_length
+from feat_pose_plugin.motion.series import PoseSeries, read_series
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
 BRIDGED_COLUMN = "PoseBridged"
 
@@ -59,42 +57,25 @@ def smooth_pose(
             or a column of ``by`` is missing.
         ConventionError: The table has no pose in the convention.
     """
-    require_rate(fps)
-    for length in (seconds, longest_gap):
-        require_length(length)
-    series, tag = read_series(table, by=by, convention=convention, use_flagged=use_flagged)
-    fit = fit_locally(series, half_window(seconds, fps))
-    return smoothed(table, series, tag, fit, longest_gap * fps)
+    require_length(longest_gap)
+    series = read_series(table, by=by, convention=convention, use_flagged=use_flagged)
+    return smoothed(table, series, fit_locally(series, fps, seconds), longest_gap * fps)
 
 
 def smoothed(
-    table: pd.DataFrame, series: PoseSeries, tag: PoseTag, fit: LocalFit, longest: float
+    table: pd.DataFrame, series: PoseSeries, fit: LocalFit, longest: float
 ) -> pd.DataFrame:
-    """The table with its smoothed pose, gaps of up to so many frames bridged."""
-    turn, translation, bridged = bridge(series, fit, longest)
-    result = series.write(table, turn, translation, series.known | bridged, tag)
-    marks = np.zeros(len(table), bool)
-    marks[series.rows] = bridged
-    result[BRIDGED_COLUMN] = marks
-    return result
+    """The table with its smoothed pose, gaps of up to so many frames bridged.
 
-
-def bridge(
-    series: PoseSeries, fit: LocalFit, longest: float
-) -> tuple[Rotation, NDArray[np.float64], NDArray[np.bool_]]:
-    """Fill short gaps, along the shortest turn and in a straight line.
-
-    Args:
-        series: The samples.
-        fit: Their smoothed pose.
-        longest: Frames of the longest gap that is bridged.
-
-    Returns:
-        ``[n]`` rotations, ``[n, 3]`` translations, and ``[n]`` which samples are bridged.
+    Along the shortest turn and in a straight line.
     """
-    before, after = series.neighbours()
+    places = np.arange(len(series.rows))
+    before = np.maximum.accumulate(np.where(series.known, places, 0))
+    after = np.minimum.accumulate(np.where(series.known, places, places.size - 1)[::-1])[::-1]
     length = series.frame[after] - series.frame[before] - 1
-    bridged = ~series.known & (before >= 0) & (after >= 0) & (length <= longest)
+    bridged = ~series.known & (length <= longest)
+    for end in (before, after):
+        bridged &= series.known[end] & (series.person[end] == series.person)
     gap, first, last = np.flatnonzero(bridged), before[bridged], after[bridged]
     quaternion, translation = fit.turn.as_quat(), fit.translation.copy()
     if len(gap):
@@ -104,4 +85,9 @@ def bridge(
         quaternion[gap] = (fit.turn[first] * Rotation.from_rotvec(share * way)).as_quat()
         ends = fit.translation[first], fit.translation[last]
         translation[gap] = (1 - share) * ends[0] + share * ends[1]
-    return Rotation.from_quat(quaternion), translation, bridged
+    turn = Rotation.from_quat(quaternion)
+    result = series.write(table, turn, translation, series.known | bridged, series.tag)
+    marks = np.zeros(len(table), bool)
+    marks[series.rows] = bridged
+    result[BRIDGED_COLUMN] = marks
+    return result

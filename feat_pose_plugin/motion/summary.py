@@ -9,14 +9,16 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from feat_pose_plugin.motion.local_fit import fit_locally, half_window
-from feat_pose_plugin.motion.series import PoseSeries, group_columns, read_series, require_rate
+from feat_pose_plugin.motion.local_fit import LocalFit, fit_locally
+from feat_pose_plugin.motion.series import PoseSeries, group_columns, read_series
 from feat_pose_plugin.pose.conventions import find_convention
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+SECONDS = 0.2
+"""Of the window in which velocities are taken."""
 _ANGLES = ["Pitch", "Roll", "Yaw"]
 
 
@@ -61,18 +63,29 @@ def summarise_motion(
         MotionError: As :func:`smooth_pose`.
         ConventionError: As :func:`smooth_pose`.
     """
+    series = read_series(table, by=by, convention=convention, use_flagged=use_flagged)
+    fit = fit_locally(series, fps, SECONDS)
+    return summarise(table, series, fit, by=by, facing_deg=facing_deg)
+
+
+def summarise(
+    table: pd.DataFrame,
+    series: PoseSeries,
+    fit: LocalFit,
+    *,
+    by: str | Sequence[str] | None,
+    facing_deg: float = 15.0,
+) -> pd.DataFrame:
+    """As :func:`summarise_motion`, of a fit with a window of ``SECONDS``."""
     import pandas as pd
 
-    require_rate(fps)
-    series, _ = read_series(table, by=by, convention=convention, use_flagged=use_flagged)
-    velocity = np.rad2deg(fit_locally(series, half_window(0.2, fps)).velocity) * fps
     labels = group_columns(table, by)
     summaries = []
     for number in range(int(series.person.max(initial=-1)) + 1):
         samples = np.flatnonzero(series.person == number)
         first = table.iloc[series.rows[samples[0]]]
         named = {str(label).strip(): first[label] for label in labels}
-        summaries.append(named | _summarise(series, samples, velocity, facing_deg))
+        summaries.append(named | _summarise(series, samples, fit.velocity, facing_deg))
     return pd.DataFrame(summaries)
 
 
@@ -89,7 +102,7 @@ def _summarise(
     turn = series.turn[known] * series.zero.inv()
     mean = turn.mean()
     away = mean.inv() * turn
-    angles, speeds = _feat_degrees(away), _feat_signs(velocity[known])
+    angles, speeds = _feat_degrees(away), velocity[known]
     low, high = np.percentile(angles, [5, 95], axis=0)
     summary |= _named("Mean", _feat_degrees(mean))
     summary["Dispersion"] = float(_rms(np.rad2deg(away.magnitude())))
@@ -107,11 +120,6 @@ def _feat_degrees(turn: Rotation) -> NDArray[np.float64]:
     matrix = torch.from_numpy(turn.as_matrix())
     angles: NDArray[np.float64] = find_convention("feat-degrees").from_matrix(matrix).numpy()
     return angles
-
-
-def _feat_signs(velocity: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``[n, 3]`` about the head's x, y, z, as pitch, roll, yaw."""
-    return velocity[:, [0, 2, 1]] * [-1, -1, 1]
 
 
 def _rms(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from feat_pose_plugin.motion.local_fit import LocalFit, fit_locally, half_window
-from feat_pose_plugin.motion.series import PoseSeries, read_series, require_length, require_rate
+from feat_pose_plugin.motion.local_fit import LocalFit, fit_locally
+from feat_pose_plugin.motion.series import PoseSeries, read_series
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HEAD_AXES = {"PitchVelocity": (0, -1), "RollVelocity": (2, -1), "YawVelocity": (1, 1)}
-"""Of each part of the velocity, which of the head's axes it is about, and its sign."""
+VELOCITY_COLUMNS = ["AngularSpeed", "PitchVelocity", "RollVelocity", "YawVelocity"]
 
 
 def angular_velocity(
@@ -51,18 +50,15 @@ def angular_velocity(
         MotionError: As :func:`smooth_pose`.
         ConventionError: As :func:`smooth_pose`.
     """
-    require_rate(fps)
-    require_length(seconds)
-    series, _ = read_series(table, by=by, convention=convention, use_flagged=use_flagged)
-    return velocities(table, series, fit_locally(series, half_window(seconds, fps)), fps)
+    series = read_series(table, by=by, convention=convention, use_flagged=use_flagged)
+    return velocities(table, series, fit_locally(series, fps, seconds))
 
 
-def velocities(table: pd.DataFrame, series: PoseSeries, fit: LocalFit, fps: float) -> pd.DataFrame:
+def velocities(table: pd.DataFrame, series: PoseSeries, fit: LocalFit) -> pd.DataFrame:
     """The columns of :func:`angular_velocity`, of a fit."""
     import pandas as pd
 
-    found = np.full((len(table), 3), np.nan)
-    found[series.rows] = np.rad2deg(fit.velocity) * fps
-    parts = {name: sign * found[:, axis] for name, (axis, sign) in HEAD_AXES.items()}
-    speed = np.linalg.norm(found, axis=1)
-    return pd.DataFrame({"AngularSpeed": speed, **parts}, index=table.index)
+    found = np.full((len(table), 4), np.nan)
+    found[series.rows, 0] = np.linalg.norm(fit.velocity, axis=1)
+    found[series.rows, 1:] = fit.velocity
+    return pd.DataFrame(found, table.index, VELOCITY_COLUMNS)

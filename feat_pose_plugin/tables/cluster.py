@@ -11,16 +11,9 @@ from feat_pose_plugin.errors import WorkerError
 
 @contextmanager
 def cluster_executor(address: str) -> Iterator[Executor]:
-    """The workers of a cluster, which see the same files as this process.
+    """The workers of the cluster with a scheduler at an address, as ``tcp://host:8786``.
 
-    Args:
-        address: Of its scheduler, as ``tcp://host:8786``.
-
-    Yields:
-        An executor of them. Work of a worker that dies is done by another.
-
-    Raises:
-        WorkerError: Dask is not installed, no scheduler answers, or workers keep dying.
+    They see the same files as this process. Work of a worker that dies is done by another.
     """
     try:
         from distributed import Client, KilledWorker

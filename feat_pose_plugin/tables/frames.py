@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import commonprefix
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,7 @@ _FIRST_ROWS = 100  # enough for the frame at time 0, and too few for a clock to 
 
 
 def frame_numbers(table: pd.DataFrame) -> NDArray[np.float64] | None:
-    """The column ``frame``, as the table counts.
-
-    Returns:
-        ``[n]``, NaN in rows whose cell numbers no frame; None where no cell does, or where there is
-        no such column.
-    """
+    """``[n]`` the column ``frame``, NaN where a cell numbers no frame; None if no cell does."""
     numbers = _numbers(table, "frame")
     if numbers is None:
         return None
@@ -53,11 +49,7 @@ def first_frame(table: pd.DataFrame) -> int:
 
 
 def usual_step(frames: NDArray[np.float64]) -> float:
-    """From one frame of a table to its next: 1, or py-feat's ``skip_frames``.
-
-    Args:
-        frames: ``[n]`` numbers, in any order, with repetitions; NaN does not count.
-    """
+    """From one of these frames to the next, in any order: 1, or py-feat's ``skip_frames``."""
     steps = np.diff(np.unique(frames[np.isfinite(frames)]))
     return float(np.median(steps)) if len(steps) else 1.0
 
@@ -67,15 +59,15 @@ def rows_about(source: Path, table: pd.DataFrame) -> pd.DataFrame:
 
     Files of one name are told apart by their folders, from the last one up. Paths may be those of
     another machine, Windows or not.
-
-    Raises:
-        PictureError: No row is about this file, or several files could be it.
     """
     inputs = find_column(table, "input")
     if inputs is None or not inputs.notna().any():
         return table
     here = _parts(source.absolute())
-    alike = {each: _alike(_parts(each), here) for each in inputs.dropna().unique()}
+    alike = {
+        path: len(commonprefix([_parts(path), here]))  # noqa: RUF071 - of lists, not of texts
+        for path in inputs.dropna().unique()
+    }
     most = max(alike.values())
     found = [each for each, parts in alike.items() if parts == most]
     if most == 0 or len(found) > 1:
@@ -92,14 +84,11 @@ def rows_about(source: Path, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def persons(table: pd.DataFrame) -> dict[str, NDArray[np.intp]]:
-    """The rows of each person, by name, in the order in which they appear.
+    """The numbers of the rows of each person, by name, in the order in which they appear.
 
     A person is known by the column ``Identity`` or else ``face_id``, in a table about several files
-    (column ``input``) together with the file. Rows without one of these are nobody's.
-
-    Returns:
-        Numbers of rows; all of them under the name ``""`` where all are of one person, or nothing
-        tells persons apart.
+    (column ``input``) together with the file. Rows without one of these are nobody's. Where all
+    are of one person, or nothing tells persons apart, the name is ``""``.
     """
     import pandas as pd
 
@@ -127,9 +116,3 @@ def _numbers(table: pd.DataFrame, name: str) -> NDArray[np.float64] | None:
 def _parts(path: object) -> list[str]:
     """The parts of a path, the last one first; a backslash divides as well as a slash."""
     return list(reversed(PureWindowsPath(str(path)).parts))
-
-
-def _alike(one: list[str], other: list[str]) -> int:
-    """How many parts are the same before the first that is not."""
-    same = [a == b for a, b in zip(one, other, strict=False)]
-    return [*same, False].index(False)

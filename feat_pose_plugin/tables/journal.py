@@ -22,16 +22,9 @@ _LARGEST = 256 << 20  # bytes; a table takes one or two thousand
 
 @dataclass(frozen=True)
 class Entry:
-    """How one table was made.
+    """How one table was made, and how many of its rows have a pose.
 
-    Attributes:
-        output: The name of the table.
-        output_sha256: Of the table, hexadecimal.
-        input: Where its landmarks were read.
-        input_sha256: Of that file.
-        rows: How many it has.
-        faces: How many of them have a pose.
-        made_by: Version of this package, model, hashes of its weights, and all options.
+    ``made_by`` is the version of this package, the model, hashes of its weights, and all options.
     """
 
     output: str
@@ -49,19 +42,12 @@ class Journal:
     A line is added before its table is put into place. So a file with the hash of an entry was made
     by this package, and any other file by somebody else, whenever the process that writes is
     killed. A line that was cut short by that is left out.
-
-    Args:
-        folder: Where the tables are.
-
-    Raises:
-        TableError: The folder's journal cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / JOURNAL
         self._size = 0  # bytes, up to the last line that is whole
         self._entries: defaultdict[str, list[Entry]] = defaultdict(list)
-        self._hashes: dict[Path, str] = {}
         if not self._path.exists():
             return
         try:
@@ -79,11 +65,7 @@ class Journal:
             ) from error
 
     def add(self, entry: Entry) -> None:
-        """Write one more line.
-
-        Raises:
-            TableError: The folder cannot be written, or the disk is full.
-        """
+        """Write one more line."""
         with writing(self._path), self._path.open("ab") as file:
             file.truncate(self._size)
             file.write(json.dumps(vars(entry)).encode() + b"\n")
@@ -109,10 +91,8 @@ class Journal:
         """The newest first."""
         listed = self._entries[target.name]
         if listed and target.exists():
-            if target not in self._hashes:
-                self._hashes[target] = sha256_of(target)
-            found = self._hashes[target]
-            yield from (entry for entry in reversed(listed) if entry.output_sha256 == found)
+            sha256 = sha256_of(target)
+            yield from (entry for entry in reversed(listed) if entry.output_sha256 == sha256)
 
 
 def sha256_of(path: Path) -> str:

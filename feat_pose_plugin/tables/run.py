@@ -5,40 +5,33 @@ from __future__ import annotations
 import errno
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from feat_pose_plugin import __version__
 from feat_pose_plugin.errors import PoseWarning, TableError
-from feat_pose_plugin.files import identity, place_part, remove_parts, writing
+from feat_pose_plugin.files import identity, place_part, remove_parts, write_part, writing
 from feat_pose_plugin.pose.backend import FrameSize
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.tables.journal import Entry, Journal, sha256_of
-from feat_pose_plugin.tables.pose_tables import PoseTable, estimate_part
-from feat_pose_plugin.tables.stream import FORMATS, Progress
+from feat_pose_plugin.tables.pose_tables import PoseTable, estimate_table
+from feat_pose_plugin.tables.stream import FORMATS, Progress, require_suffix, require_table
 
 Job = tuple[Path, Path]
 """A table, and the file that it becomes."""
 
-_LOCK = ".feat-pose.lock"
-
 
 def plan_outputs(sources: Sequence[Path], output: Path) -> list[Job]:
-    """Each input with its output, all of them checked before any is read.
+    """Each table, or each of a folder, with its output, all of them checked before any is read.
 
-    Args:
-        sources: CSV or Parquet files, or folders of them.
-        output: An existing folder, where names are kept; for a single file also a file.
-
-    Raises:
-        TableError: An input does not exist or holds no table, a suffix is unknown, an output folder
-            does not exist, or two inputs would become one output.
+    The output is an existing folder, where names are kept; of a single table also a file.
     """
     tables = [table for source in sources for table in _tables_in(source)]
     into_folder = output.is_dir()
@@ -50,14 +43,8 @@ def plan_outputs(sources: Sequence[Path], output: Path) -> list[Job]:
     source_of: dict[Path, Path] = {}
     for source in tables:
         target = output / source.name if into_folder else output
-        for path in (source, target):
-            if path.suffix.lower() not in FORMATS:
-                raise TableError(
-                    f"{path} must end in {' or '.join(FORMATS)} to say its format; an output "
-                    "folder must exist."
-                )
-        if not source.is_file():
-            raise TableError(f"{source} {'is no file' if source.exists() else 'does not exist'}.")
+        require_table(source)
+        require_suffix(target)
         if not target.parent.is_dir():
             raise TableError(
                 f"the folder of the output {target} does not exist. Make it first, or choose "
@@ -74,10 +61,9 @@ def plan_outputs(sources: Sequence[Path], output: Path) -> list[Job]:
     return [(source, target) for target, source in source_of.items()]
 
 
-def _tables_in(source: Path) -> Iterator[Path]:
+def _tables_in(source: Path) -> list[Path]:
     if not source.is_dir():
-        yield source
-        return
+        return [source]
     tables = [
         path
         for path in sorted(source.iterdir())
@@ -85,18 +71,11 @@ def _tables_in(source: Path) -> Iterator[Path]:
     ]
     if not tables:
         raise TableError(f"the folder {source} holds no {' or '.join(FORMATS)}.")
-    yield from tables
+    return tables
 
 
 def refuse_existing(jobs: Sequence[tuple[Path | None, Path]]) -> None:
-    """Refuse to replace what is there.
-
-    Args:
-        jobs: Input, if that is a file, and output.
-
-    Raises:
-        TableError: An output exists.
-    """
+    """Refuse to replace an output that exists, of pairs of input (if that is a file) and output."""
     for source, target in jobs:
         if target.exists():
             is_input = source is not None and target.samefile(source)
@@ -108,16 +87,15 @@ def refuse_existing(jobs: Sequence[tuple[Path | None, Path]]) -> None:
 
 
 @contextmanager
-def only_writer(path: Path) -> Iterator[None]:
-    """Nobody else is in such a block with the same path, on any machine whose file system locks.
+def only_writer(output: Path) -> Iterator[None]:
+    """Nobody else writes this file or folder so, on any machine whose file system locks.
 
-    Args:
-        path: The lock, a file that is there while the block runs. One that a killed process has
-            left behind locks nothing.
-
-    Raises:
-        TableError: Somebody else is in such a block, or the folder cannot be written.
+    The lock is a file that is there while the block runs. One that a killed process has left behind
+    locks nothing.
     """
+    path = (
+        output / ".feat-pose.lock" if output.is_dir() else output.with_name(f".{output.name}.lock")
+    )
     lock = FileLock(path, timeout=0)
     with writing(path):
         try:
@@ -143,33 +121,17 @@ def open_run(
     frame_size: FrameSize | None = None,
     force: bool = False,
 ) -> Iterator[PoseRun]:
-    """Begin to estimate tables, or go on with it.
+    """Begin to estimate what :func:`plan_outputs` planned, or go on with it, as the only writer.
 
     Into a folder, a journal says what is done. A table is kept if its input, the weights, the
     options and the version of this package are what they were. A table that is listed there and is
     as it was left may be replaced, any other file only with ``force``. A single file has no
     journal: it is there, whole, or it is not.
-
-    Args:
-        jobs: As :func:`plan_outputs` gives them.
-        output: What it was given.
-        estimator: What estimates, and what its columns mean.
-        frame_size: Height and width of the video frame in pixels; by default those of the tables'
-            columns ``FrameHeight`` and ``FrameWidth``, where they have them.
-        force: Whether other outputs that exist may be replaced.
-
-    Yields:
-        The run. Nobody else may write into the folder, or the file, until the block ends.
-
-    Raises:
-        TableError: An output exists, the journal cannot be read, or another run is writing.
     """
-    into_folder = output.is_dir()
-    folder = output if into_folder else output.parent
+    folder = output if output.is_dir() else output.parent
     names = {target.name for _, target in jobs}
-    with only_writer(folder / (_LOCK if into_folder else f".{output.name}.lock")):
-        journal = Journal(output) if into_folder else None
-        run = PoseRun(folder, jobs, estimator, frame_size, force, journal)
+    with only_writer(output):
+        run = PoseRun(jobs, output, estimator, frame_size, force)
         remove_parts(folder, names)  # of runs that were killed
         try:
             yield run
@@ -179,32 +141,25 @@ def open_run(
 
 
 class PoseRun:
-    """The tables of one command; see :func:`open_run`.
-
-    Attributes:
-        kept: The tables that need not be made again.
-        jobs: What is to be done.
-    """
+    """The tables of one command: those that need not be made again, and what is to be done."""
 
     def __init__(
         self,
-        folder: Path,
         jobs: Sequence[Job],
+        output: Path,
         estimator: PoseEstimator,
         frame_size: FrameSize | None,
         force: bool,
-        journal: Journal | None,
     ) -> None:
+        made_by = _describe(estimator, frame_size)
         self.kept: list[PoseTable] = []
         self.jobs: list[Job] = []
-        self._options = estimator, frame_size, journal is not None
-        self._folder = folder
-        self._folder_identity = identity(folder)
-        self._journal = journal
-        self._made_by = _describe(estimator, frame_size)
+        self._journal = journal = Journal(output) if output.is_dir() else None
+        self._make = partial(_make, estimator, frame_size, made_by if journal else None)
+        self._folder = output if journal else output.parent
+        self._folder_identity = identity(self._folder)
         for source, target in jobs:
-            done = journal and journal.find_done(source, target, self._made_by)
-            if done:
+            if journal and (done := journal.find_done(source, target, made_by)):
                 self.kept.append(PoseTable(target, done.rows, done.faces))
                 continue
             if not force and not (journal and journal.find(target)):
@@ -212,55 +167,35 @@ class PoseRun:
             self.jobs.append((source, target))
 
     def estimate(
-        self,
-        done: Callable[[PoseTable], object],
-        *,
-        executor: Executor | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        """Estimate the tables that are not finished.
+        self, executor: Executor | None = None, progress: Progress | None = None
+    ) -> Iterator[PoseTable]:
+        """Estimate the tables that are not finished, and give each when it is in its place.
 
-        Each table appears whole or not at all. An error ends the run; tables that were finished
-        before are kept.
-
-        Args:
-            done: Is told of each table when it is in its place.
-            executor: Who estimates, a table at a time, in any order; by default this thread, in
-                the order of the jobs. What estimates must be possible to pickle.
-            progress: See :func:`~feat_pose_plugin.tables.stream.stream_table`; an executor reports
-                whole tables.
-
-        Raises:
-            TableError: A table cannot be read or written.
-            WorkerError: The executor's processes died.
-            FeatPoseError: As :func:`~feat_pose_plugin.estimate_pose`, with the name of the table.
-
-        Warns:
-            PoseWarning: As :func:`~feat_pose_plugin.estimate_pose`, once for each table.
+        An error ends the run; tables that were finished before are kept. An executor takes a table
+        at a time, in any order; without one this thread does, in the order of the jobs.
         """
         if executor is None:
             for job in self.jobs:
-                done(self._place(_make(job, *self._options, progress)))
+                yield self._place(job, *self._make(job, progress))
             return
-        futures = [executor.submit(_make, job, *self._options) for job in self.jobs]
+        jobs = {executor.submit(self._make, job): job for job in self.jobs}
         failure: BaseException | None = None
-        for future in as_completed(futures):
+        for future in as_completed(jobs):
             if future.cancelled():
                 continue
-            error = future.exception()
-            if error is None:
-                made = future.result()
-                done(self._place(made))
-                if progress is not None:
-                    progress(made.part.rows, made.job[0].stat().st_size)
-            else:
+            if error := future.exception():
                 failure = failure or error
-                for other in futures:  # those that run are still waited for, and kept
+                for other in jobs:  # those that run are still waited for, and kept
                     other.cancel()
+                continue
+            table = self._place(jobs[future], *future.result())
+            yield table
+            if progress is not None:
+                progress(table.rows, jobs[future][0].stat().st_size)
         if failure is not None:
             raise failure
 
-    def _place(self, made: _Made) -> PoseTable:
+    def _place(self, job: Job, part: PoseTable, entry: Entry | None) -> PoseTable:
         """Put a table into its place, and into the journal before."""
         if identity(self._folder) != self._folder_identity:
             error = TableError(
@@ -270,59 +205,43 @@ class PoseRun:
             )
             error.system_errno = errno.ESTALE
             raise error
-        source, target = made.job
-        if self._journal is not None:
-            self._journal.add(
-                Entry(
-                    output=target.name,
-                    output_sha256=made.output_sha256,
-                    input=str(source.absolute()),
-                    input_sha256=made.input_sha256,
-                    rows=made.part.rows,
-                    faces=made.part.faces,
-                    made_by=self._made_by,
-                )
-            )
+        source, target = job
+        if self._journal and entry:
+            self._journal.add(entry)
         with writing(target):
-            place_part(made.part.path, target)
-        for doubt in made.part.doubts:
+            place_part(part.path, target)
+        for doubt in part.doubts:
             warnings.warn(f"{source}: {doubt}", PoseWarning, stacklevel=3)
-        return made.part._replace(path=target)
-
-
-class _Made(NamedTuple):
-    """A table that is made and not yet in its place."""
-
-    job: Job
-    part: PoseTable
-    input_sha256: str
-    output_sha256: str
+        return part._replace(path=target)
 
 
 def _make(
-    job: Job,
     estimator: PoseEstimator,
     frame_size: FrameSize | None,
-    with_hashes: bool,
+    made_by: dict[str, Any] | None,
+    job: Job,
     progress: Progress | None = None,
-) -> _Made:
-    """Estimate a table, in whatever process this is."""
+) -> tuple[PoseTable, Entry | None]:
+    """Estimate a table, in whatever process this is: its part, and its entry if there is one."""
     source, target = job
-    input_sha256 = sha256_of(source) if with_hashes else ""  # before it is read
-    part = estimate_part(source, target, estimator, frame_size=frame_size, progress=progress)
-    return _Made(job, part, input_sha256, sha256_of(part.path) if with_hashes else "")
+    sha256 = sha256_of(source) if made_by else ""  # before it is read
+    with writing(target), write_part(target) as path:
+        part = estimate_table(source, path, estimator, frame_size=frame_size, progress=progress)
+    if made_by is None:
+        return part, None
+    made = target.name, sha256_of(path), str(source.absolute()), sha256
+    return part, Entry(*made, part.rows, part.faces, made_by)
 
 
 def _describe(estimator: PoseEstimator, frame_size: FrameSize | None) -> dict[str, Any]:
     """What a pose depends on besides landmarks, as JSON gives it back."""
     provenance = estimator.backend.provenance
     options = {field.name: getattr(estimator, field.name) for field in fields(estimator)}
-    del options["backend"]
     described = {
         "version": __version__,
         "model": provenance.name,
         "weights": {kind: file.sha256 for kind, file in provenance.weights.items()},
-        **options,
+        **{name: value for name, value in options.items() if name != "backend"},
         "frame_size": frame_size,
     }
     return dict(json.loads(json.dumps(described)))

@@ -9,14 +9,9 @@ from torch import Tensor
 
 
 def keep_rows(reasons: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, int]]:
-    """Keep the rows to which no reason applies.
+    """``[n]`` bool, which rows to keep: those to which no reason, ``[n]`` bool each, applies.
 
-    Args:
-        reasons: ``[n]`` bool for each reason to leave rows out, at least one reason.
-
-    Returns:
-        ``[n]`` bool, which rows are kept; and how many are left out for each reason, a row counted
-        under the first that applies.
+    And how many are left out for each reason, a row counted under the first that applies.
     """
     keep = torch.ones_like(next(iter(reasons.values())))
     left_out = {}

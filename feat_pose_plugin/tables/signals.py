@@ -6,17 +6,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
-
-_ENDING = {signal.SIGINT, signal.SIGTERM}
 
 
 class Stopped(BaseException):
-    """A signal asks this process to end. No error, so that nobody takes it for one.
-
-    Attributes:
-        number: Of the signal.
-    """
+    """A signal asks this process to end. No error, so that nobody takes it for one."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -29,17 +22,15 @@ def stopping() -> Iterator[None]:
 
     Only in the main thread; elsewhere, and where a parent has them ignored, they stay as they are.
     """
-    stopped = False
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopped
-        del frame
-        if not stopped:  # a second one would disturb the cleaning up
-            stopped = True
-            raise Stopped(number)
-
     here = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in _ENDING if here}
+    numbers = (signal.SIGINT, signal.SIGTERM) if here else ()
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def stop(number: int, _frame: object) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)  # a second one would disturb the cleaning up
+        raise Stopped(number)
+
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:  # of a background job of a shell, or under nohup
             signal.signal(number, stop)

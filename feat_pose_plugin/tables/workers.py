@@ -10,37 +10,25 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
 
 from feat_pose_plugin.errors import WorkerError
 
 
 @contextmanager
 def process_executor(processes: int) -> Iterator[Executor]:
-    """Processes with one thread each for torch.
+    """So many processes, with one thread each for torch.
 
     They end at once when the block is left by an error, or when this process dies.
-
-    Args:
-        processes: How many.
-
-    Yields:
-        An executor of them.
-
-    Raises:
-        WorkerError: One of them died.
     """
     context = multiprocessing.get_context("spawn")  # torch and Arrow have threads; no fork
-    theirs, ours = context.Pipe(duplex=False)
     before = set(multiprocessing.active_children())
-    executor = ProcessPoolExecutor(processes, context, initializer=_start, initargs=(theirs,))
+    executor = ProcessPoolExecutor(processes, context, initializer=_start)
     try:
         with _signals_blocked():  # in those that start; they end with this process
             for _ in range(processes):
                 executor.submit(os.getpid)
         yield executor
     except BaseException as error:
-        ours.close()
         for process in set(multiprocessing.active_children()) - before:
             process.kill()  # one that is stuck would be waited for, and SIGTERM is blocked in it
         if isinstance(error, BrokenProcessPool):
@@ -51,8 +39,6 @@ def process_executor(processes: int) -> Iterator[Executor]:
         raise
     finally:
         executor.shutdown(cancel_futures=True)
-        ours.close()
-        theirs.close()
 
 
 @contextmanager
@@ -68,14 +54,15 @@ def _signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start(parent: Connection) -> None:
+def _start() -> None:
     import torch
 
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _end_with(parent: Connection) -> None:
-    """Nothing is ever sent: the other end is closed, by the parent or by its death."""
-    parent.poll(None)
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)

@@ -14,7 +14,7 @@ from command import feat_pose
 
 from feat_pose_plugin import PoseWarning, estimate_pose
 from feat_pose_plugin.pose.landmarks import landmark_columns
-from feat_pose_plugin.tables import stream
+from feat_pose_plugin.tables import parquet_file
 
 COMMAND = Path(sys.executable).with_name("feat-pose")
 SAID = "most of the landmarks do not lie like a face's 68 points"
@@ -27,7 +27,7 @@ def noise() -> pd.DataFrame:
 
 
 def test_a_table_of_many_batches_is_warned_of_once(noise, tmp_path, monkeypatch):
-    monkeypatch.setattr(stream, "_BATCH_ROWS", 7)
+    monkeypatch.setattr(parquet_file, "_BATCH_ROWS", 7)
     noise.to_parquet(tmp_path / "in.parquet")
     with pytest.warns(PoseWarning, match=SAID) as found:
         result = feat_pose("estimate", tmp_path / "in.parquet", "-o", tmp_path / "out.csv")

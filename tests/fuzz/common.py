@@ -11,7 +11,9 @@ import pandas as pd
 import torch
 
 from feat_pose_plugin import get_pose_backend
+from feat_pose_plugin.files import write_whole
 from feat_pose_plugin.pose.estimate import PoseEstimator
+from feat_pose_plugin.tables.pose_tables import estimate_table
 from feat_pose_plugin.testing import project_face
 
 # In whole pixels, so that every dtype and every format holds them exactly.
@@ -42,6 +44,11 @@ def check_pose(pose: pd.DataFrame, rows: int, clean: list[int], known: np.ndarra
     if clean:
         difference = np.abs(angles[clean] - known).max()
         assert difference <= TOLERANCE, f"off by {difference}"
+
+
+def estimate_file(source: Path, target: Path) -> None:
+    with write_whole(target) as part:
+        estimate_table(source, part, estimator())
 
 
 @cache

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fuzz.choices import Choices, damage, expand
-from fuzz.common import FACE, TOLERANCE, estimator, known_pose, scratch
+from fuzz.common import FACE, TOLERANCE, estimate_file, known_pose, scratch
 from pyarrow import csv
 
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D
@@ -20,7 +20,7 @@ from feat_pose_plugin.errors import FeatPoseError, PoseWarning
 from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.show.poses import in_feat
 from feat_pose_plugin.tables.frames import frame_numbers
-from feat_pose_plugin.tables.pose_tables import convert_table, estimate_table
+from feat_pose_plugin.tables.pose_tables import convert_table
 from feat_pose_plugin.tables.stream import read_table
 
 NAMES = landmark_columns()
@@ -78,7 +78,7 @@ def csv_file(data: bytes) -> None:
     target = ".parquet" if kind in (0, 2) else ".csv"
     content = expand(data[1:], WORDS)
     # Converting takes the same reader and writer, at a fifth of the cost.
-    written = _change(content, ".csv", target, _estimate if kind < 2 else _convert)
+    written = _change(content, ".csv", target, estimate_file if kind < 2 else _convert)
     if written is None:
         return
     before = _arrow_csv(content)
@@ -104,7 +104,7 @@ def parquet(data: bytes) -> None:
     if choices.byte() % 8:  # the same reader and writer, at a fifth of the cost
         work, content = _convert, choices.pick(_pose_files())
     else:
-        work, content = _estimate, choices.pick(_landmark_files())
+        work, content = estimate_file, choices.pick(_landmark_files())
     damaged = damage(content, choices)
     suffix = choices.pick([".parquet", ".parquet", ".csv"])
     written = _change(damaged, ".parquet", suffix, work)
@@ -118,7 +118,7 @@ def parquet(data: bytes) -> None:
     if damaged != content or content not in _sound_files():
         return
     pose = _columns(after, ANGLES)
-    expected = known_pose().copy() if work is _estimate else np.array([1.0, 2.0, 3.0])
+    expected = known_pose().copy() if work is estimate_file else np.array([1.0, 2.0, 3.0])
     assert np.isnan(pose[1]).all(), "a pose of a row without a face"
     assert (np.abs(pose[[0, 2]] - expected) <= TOLERANCE).all(), "another pose"
 
@@ -150,10 +150,6 @@ def drawn(data: bytes) -> None:
         said = _columns(before, FEAT_FACEPOSE_COLUMNS_6D[:3])
         clean = (said == [1, 2, 3]).all(axis=1)
         assert (pose.to_numpy()[clean, :3] == [-1, -3, 2]).all(), "another pose"
-
-
-def _estimate(source: Path, target: Path) -> None:
-    estimate_table(source, target, estimator())
 
 
 def _convert(source: Path, target: Path) -> None:

@@ -244,6 +244,15 @@ def test_the_tag_decides_and_contradictions_are_refused():
         smooth_pose(table, fps=FPS, convention="feat")
 
 
+def test_a_pose_without_a_place_is_smoothed_and_relative_too():
+    table = pose_table(nods(30))
+    placeless = table.assign(X=np.nan, Y=np.nan, Z=np.nan)
+    for function in (lambda t: smooth_pose(t, fps=FPS), lambda t: relative_pose(t, neutral=0)):
+        found = function(placeless)
+        np.testing.assert_allclose(found[ANGLES], function(table)[ANGLES], atol=1e-9)
+        assert found[["X", "Y", "Z"]].isna().all(axis=None)
+
+
 def test_degrees_that_have_lost_their_tag_are_not_read_as_radians():
     table = pose_table(nods(30))
     degrees = table.assign(**{name: np.rad2deg(table[name]) for name in ANGLES})

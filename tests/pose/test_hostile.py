@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from fuzz.common import FACE, known_pose, scratch
+from fuzz.common import FACE, estimate_file, known_pose, scratch
 from fuzz.targets import SEEDS, TARGETS
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -244,16 +244,8 @@ def test_a_landmark_column_of_times_is_refused(tmp_path: Path) -> None:
     times = pa.table(table()).set_column(0, "x_0", pa.array([1, 2], pa.time64("ns")))
     pq.write_table(times, tmp_path / "in.parquet")
     with pytest.raises(FeatPoseError, match=r"in\.parquet"):
-        convert_and_estimate(tmp_path / "in.parquet")
+        estimate_file(tmp_path / "in.parquet", tmp_path / "out.csv")
     assert len([*tmp_path.iterdir()]) == 1
-
-
-def convert_and_estimate(source: Path) -> None:
-    from fuzz.common import estimator
-
-    from feat_pose_plugin.tables.pose_tables import estimate_table
-
-    estimate_table(source, source.with_name("out.csv"), estimator())
 
 
 POSE = ",".join(FEAT_FACEPOSE_COLUMNS_6D)
@@ -358,16 +350,16 @@ print(read_table(Path({str(path)!r}), lambda names: []).shape)
 def test_a_csv_with_a_million_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_bytes(b"," * 1_000_000)
     with pytest.raises(TableError, match="more than 65536 columns"):
-        convert_and_estimate(tmp_path / "in.csv")
+        estimate_file(tmp_path / "in.csv", tmp_path / "out.csv")
 
 
 @pytest.mark.parametrize(
     ("start", "work"),
     [
-        (b'"', 'estimate_table(Path("in.csv"), Path("out.csv"), estimator())'),
+        (b'"', 'estimate_file(Path("in.csv"), Path("out.csv"))'),
         pytest.param(
             ",".join(landmark_columns()).encode() + b"\n",
-            'estimate_table(Path("in.csv"), Path("out.csv"), estimator())',
+            'estimate_file(Path("in.csv"), Path("out.csv"))',
             marks=pytest.mark.slow,
         ),
         (POSE.encode() + b"\n", 'read_table(Path("in.csv"))'),
@@ -383,9 +375,8 @@ def test_a_line_of_a_gigabyte_is_refused_in_bounded_memory(
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from fuzz.common import estimator
+from fuzz.common import estimate_file, estimator
 from feat_pose_plugin.errors import TableError
-from feat_pose_plugin.tables.pose_tables import estimate_table
 from feat_pose_plugin.tables.stream import read_table
 estimator()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

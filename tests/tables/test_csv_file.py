@@ -19,7 +19,8 @@ from feat_pose_plugin.errors import FeatPoseError
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.tables import csv_file
-from feat_pose_plugin.tables.csv_file import CsvForm, open_csv, to_text
+from feat_pose_plugin.tables.cells import CsvForm, to_text
+from feat_pose_plugin.tables.csv_file import open_csv
 from feat_pose_plugin.tables.stream import read_table
 
 # Few characters, so that quotes, commas and line ends meet in every way.
@@ -32,8 +33,8 @@ def read(path: Path, content: bytes, block: int = 1000) -> list[list[str]]:
     path.write_bytes(content)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_file, "_BLOCK", block)
-        with open_csv(path) as file:
-            tables = [table for table, _ in file.batches]
+        file = open_csv(path)
+        tables = [table for table, _ in file.batches(range(len(file.names)))]
     columns = [column.to_pylist() for column in pa.concat_tables(tables).columns]
     return [file.names, *([cell.decode() for cell in row] for row in zip(*columns, strict=True))]
 

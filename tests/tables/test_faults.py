@@ -364,7 +364,7 @@ def test_of_a_folder_and_a_file_in_it_one_says_so(first: str, tables: Path, out:
 
 def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     """Though each removes it at the end, and others have it open by then."""
-    path, inside = tmp_path / "lock", threading.Lock()
+    path, inside = tmp_path / "pose.csv", threading.Lock()
     together, entered = [], []
 
     def work() -> None:
@@ -482,7 +482,7 @@ def refuse(*given, **options):
 if {work == "model"}:
     registry.get_pose_backend = refuse
 else:
-    run.estimate_part = refuse
+    run.estimate_table = refuse
 if __name__ == "__main__":
     app(sys.argv[1:])
 """

@@ -24,11 +24,11 @@ from feat_pose_plugin import (
 )
 from feat_pose_plugin.cli.demo import find_demo_tables
 from feat_pose_plugin.errors import LandmarkError, TableError
+from feat_pose_plugin.files import write_whole, writing
 from feat_pose_plugin.pose.backend import FrameSize
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.pose.landmarks import landmark_columns
-from feat_pose_plugin.tables import csv_file, pose_tables
-from feat_pose_plugin.tables import stream as tables
+from feat_pose_plugin.tables import csv_file, parquet_file, pose_tables
 from feat_pose_plugin.tables.stream import stream_table, write_table
 
 POSE = FEAT_FACEPOSE_COLUMNS_6D
@@ -42,9 +42,9 @@ def estimate_table(
 ) -> tuple[int, int]:
     backend = get_pose_backend("pose_mlp_synth")
     estimator = PoseEstimator(backend=backend, **options)  # type: ignore[arg-type]
-    written = pose_tables.estimate_table(source, target, estimator, frame_size=frame_size)
-    assert written.path == target
-    return written.rows, written.faces
+    with writing(target), write_whole(target) as part:
+        made = pose_tables.estimate_table(source, part, estimator, frame_size=frame_size)
+    return made.rows, made.faces
 
 
 def read_text(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -71,7 +71,7 @@ def real_faces(rows: int) -> list[list[str]]:
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """A table of a few rows goes through in several batches."""
     monkeypatch.setattr(csv_file, "_BLOCK", 5000)  # three or four rows
-    monkeypatch.setattr(tables, "_BATCH_ROWS", 7)
+    monkeypatch.setattr(parquet_file, "_BATCH_ROWS", 7)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -546,8 +546,11 @@ def test_an_error_of_the_function_names_the_table_and_leaves_nothing(
         return estimate_pose(frame)
 
     threads = threading.active_count()
-    with pytest.raises(LandmarkError, match=f"^{source}: no nose$"):
-        stream_table(source, tmp_path / f"out{suffix}", function, reads=list)
+    with (
+        pytest.raises(LandmarkError, match=f"^{source}: no nose$"),
+        write_whole(tmp_path / f"out{suffix}") as part,
+    ):
+        stream_table(source, part, function, reads=list)
     assert [*tmp_path.iterdir()] == [source]
     assert threading.active_count() == threads
 
