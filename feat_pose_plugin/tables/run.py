@@ -44,7 +44,7 @@ def plan_outputs(sources: Sequence[Path], output: Path) -> list[Job]:
     for source in tables:
         target = output / source.name if into_folder else output
         require_table(source)
-        require_suffix(target)
+        require_suffix(target, "; an output folder must exist")
         if not target.parent.is_dir():
             raise TableError(
                 f"the folder of the output {target} does not exist. Make it first, or choose "

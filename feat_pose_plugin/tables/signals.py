@@ -28,7 +28,7 @@ def stopping() -> Iterator[None]:
 
     def stop(number: int, _frame: object) -> None:
         for each in numbers:
-            signal.signal(each, signal.SIG_IGN)  # a second one would disturb the cleaning up
+            signal.signal(each, lambda *_: None)  # a second one would disturb the cleaning up
         raise Stopped(number)
 
     for number, handler in before.items():

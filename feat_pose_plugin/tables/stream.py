@@ -101,13 +101,10 @@ def require_table(path: Path) -> None:
         raise TableError(f"{path} {'is no file' if path.exists() else 'does not exist'}.")
 
 
-def require_suffix(path: Path) -> None:
+def require_suffix(path: Path, otherwise: str = "") -> None:
     """Refuse a file whose suffix is not that of a table."""
     if path.suffix.lower() not in FORMATS:
-        raise TableError(
-            f"{path} must end in {' or '.join(FORMATS)} to say its format; an output folder must "
-            "exist."
-        )
+        raise TableError(f"{path} must end in {' or '.join(FORMATS)} to say its format{otherwise}.")
 
 
 @contextmanager

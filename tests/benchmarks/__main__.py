@@ -19,7 +19,7 @@ from pathlib import Path
 
 import faces
 import tables
-from rounds import ratio
+from measuring import ratio
 from startup import startup_rows
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "performance.md"
@@ -82,7 +82,7 @@ def sections(folder: Path, share: float, rounds: int) -> list[str]:
         "",
         "| table | rows | pandas | `feat-pose estimate` | ratio | memory of pandas | memory |",
         "|---|---|---|---|---|---|---|",
-        with_random_weights(folder, rounds),
+        tables.pandas_row(folder, rounds, faces.write_random_v2(folder / "v2.safetensors")),
         "",
         "## Starting",
         "",
@@ -123,15 +123,9 @@ def face_lines(threads: int) -> list[str]:
         lines += ["", f"Times faster than {other}:", ""]
         lines += [_line(["faces", *ours]), _line(["---"] * 4)]
         for count, times in seconds.items():
-            ratios = [f"{ratio(times[other], times[name]):.1f}" for name in ours]
+            ratios = [ratio(times[other], times[name], 1) for name in ours]
             lines.append(_line([f"{int(count):,}", *ratios]))
     return lines
-
-
-def with_random_weights(folder: Path, rounds: int) -> str:
-    """Against pandas, in an environment in which both find the same weights."""
-    os.environ[faces.PATH_VARIABLE] = str(faces.write_random_v2(folder / "v2.safetensors"))
-    return tables.pandas_row(folder, rounds)
 
 
 def _line(cells: list[str]) -> str:

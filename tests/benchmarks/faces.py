@@ -48,7 +48,7 @@ def measure(threads: int) -> dict[str, dict[str, list[float]]]:
     import cv2
     import torch
     from feat.utils.face_pose_mlp import pose_from_landmarks_mlp as upstream
-    from rounds import seconds_in_turns
+    from measuring import seconds_in_turns
     from sqpnp import ict_sqpnp
 
     from feat_pose_plugin import estimate_pose, get_pose_backend, pose_from_landmarks_mlp

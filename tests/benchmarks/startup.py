@@ -6,7 +6,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from processes import FEAT_POSE, Cost, run
+from measuring import FEAT_POSE, Cost, run
 from tables import make_table
 
 ROUNDS = 9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -10,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from processes import FEAT_POSE, Cost, run
+from measuring import FEAT_POSE, Cost, ratio, run
 from pyarrow import csv
-from rounds import ratio
 
 from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.testing import FACE_68
@@ -61,8 +61,9 @@ def large_table_row(suffix: str, folder: Path, rows: int, rounds: int) -> str:
     return _compare(suffix, folder, rows, rounds, alone, [])
 
 
-def pandas_row(folder: Path, rounds: int) -> str:
-    """The command against pandas and py-feat's function, with the weights that function finds."""
+def pandas_row(folder: Path, rounds: int, weights: Path) -> str:
+    """The command against pandas and py-feat's function, which both find the same weights."""
+    os.environ["FEAT_POSE_MLP_PATH"] = str(weights)
     alone = [sys.executable, "-W", "ignore", "-c", PANDAS]
     return _compare(".csv", folder, PANDAS_ROWS, rounds, alone, ["--model", "pose_mlp"])
 
@@ -111,7 +112,7 @@ def _compare(
     memory = [max(cost.megabytes for cost in costs) for costs in (theirs, ours)]
     return (
         f"| {suffix[1:]} | {rows:,} | {statistics.median(seconds[0]):.1f} s "
-        f"| {statistics.median(seconds[1]):.1f} s | {ratio(seconds[1], seconds[0]):.2f} "
+        f"| {statistics.median(seconds[1]):.1f} s | {ratio(seconds[1], seconds[0], 2)} "
         f"| {memory[0]:,.0f} MB | {memory[1]:,.0f} MB |"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
@@ -84,8 +85,10 @@ def _source(faces: np.ndarray, choices: Choices) -> tuple[object, bool]:
     except (RuntimeError, TypeError):
         tensor = torch.empty(faces.shape, dtype=dtype)
     exact &= dtype in (torch.float32, torch.float64)
-    layout = choices.byte() % 12
-    return _tensor_layout(tensor, layout), exact and layout < 6
+    layout = choices.byte() % len(LAYOUTS)
+    with suppress(RuntimeError, IndexError, TypeError, ValueError):
+        tensor = LAYOUTS[layout](tensor)
+    return tensor, exact and layout < 6
 
 
 def _cast(faces: np.ndarray, dtype: str) -> np.ndarray:
@@ -102,7 +105,7 @@ def _array_layout(array: np.ndarray, choices: Choices) -> object:
         case 2:
             return np.repeat(array, 2, axis=0)[::2] if array.ndim else array
         case 3:
-            array = array[::-1].copy()[::-1] if array.ndim else array
+            return array[::-1].copy()[::-1] if array.ndim else array
         case 4:
             array.flags.writeable = False
         case 5:
@@ -110,34 +113,20 @@ def _array_layout(array: np.ndarray, choices: Choices) -> object:
     return array
 
 
-def _tensor_layout(tensor: Tensor, layout: int) -> Tensor:
-    try:
-        match layout:
-            case 1:
-                return tensor.mT.contiguous().mT
-            case 2:
-                return tensor.repeat_interleave(2, dim=0)[::2]
-            case 3:
-                return tensor.requires_grad_()
-            case 4:
-                return tensor.expand(tensor.shape)
-            case 5:
-                return torch._neg_view(-tensor)
-            case 6:
-                return tensor.to_sparse()
-            case 7:
-                return tensor.to("meta")
-            case 8:
-                return tensor.to_mkldnn()
-            case 9:
-                return torch.nested.as_nested_tensor([*tensor])
-            case 10:
-                return torch.quantize_per_tensor(tensor.float(), 0.5, 3, torch.quint8)
-            case 11:
-                return tensor.to_sparse_csr()
-    except (RuntimeError, IndexError, TypeError, ValueError):
-        pass
-    return tensor
+LAYOUTS: list[Callable[[Tensor], Tensor]] = [  # the first six hold plain values
+    lambda tensor: tensor,
+    lambda tensor: tensor.mT.contiguous().mT,
+    lambda tensor: tensor.repeat_interleave(2, dim=0)[::2],
+    lambda tensor: tensor.requires_grad_(),
+    lambda tensor: tensor.expand(tensor.shape),
+    lambda tensor: torch._neg_view(-tensor),
+    lambda tensor: tensor.to_sparse(),
+    lambda tensor: tensor.to("meta"),
+    lambda tensor: tensor.to_mkldnn(),
+    lambda tensor: torch.nested.as_nested_tensor([*tensor]),
+    lambda tensor: torch.quantize_per_tensor(tensor.float(), 0.5, 3, torch.quint8),
+    lambda tensor: tensor.to_sparse_csr(),
+]
 
 
 def _frame_size(choices: Choices, rows: int) -> object:

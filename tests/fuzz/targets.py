@@ -32,18 +32,15 @@ SEEDS: dict[str, list[bytes]] = {
     "landmarks": [bytes([n % 7, 0, n, n // 8, n, 2]) for n in range(48)],
     "frames": [bytes([3, 2, n, n * 7 % 256, n, n * 3 % 256, n * 5 % 256, n]) for n in range(64)],
     "csv": [
-        b"\x01\x80\n\x81\n\x81",
-        b'\x00\x80,note\r\n\x81,"a,b"\r\n\x84,\r\n',
-        b"\x01\x85\x80,\x8e\n\x81,1,2,3,4,5,6\n",
-        b"\x01\x80,\x8f\n\x81,480,640\n\x86,,\n\x83,1,2\n",
-        b"\x01\x80\n",
-        b"\x03\x8e\n\x90\n\x90",
-        b'\x02\x8e,note\r\n\x90,"a,b"\r\n,,,,,,\r\n',
-        b"\x04\x85\x8e,\x8f\n\x90,1,2\n,,,,,,,\n",
+        b"\x01\x8e\n\x90\n\x90",
+        b'\x00\x8e,note\r\n\x90,"a,b"\r\n,,,,,,\r\n',
+        b"\x01\x85\x8e,\x8f\n\x90,1,2\n,,,,,,,\n",
+        b"\x01\x8e\n\x94\n\x95\n",
+        b"\x00\x8e\n",
         b"\x01",
     ],
-    "parquet": [bytes([m, n, 0]) for n in range(80) for m in (0, 1)]
-    + [bytes([n, n % 4, 3, n, n, n * 37 % 256, n % 8, n, n, n * 31 % 256]) for n in range(64)],
+    "parquet": [bytes([n, 0, n % 3]) for n in range(62)]
+    + [bytes([n, 3, n, n, n * 37 % 256, n % 8, n, n, n * 31 % 256]) for n in range(64)],
     "drawn": [bytes([0, 0, n, 1, 3, n, n * 37 % 256, n % 8]) for n in range(64)]
     + [bytes([n % 3, 1]) + text for n in range(3) for text in DRAWN],
     "checkpoint": [bytes([n % 3, n % 5, n, n * 7 % 256, n, n % 8, n]) for n in range(60)]

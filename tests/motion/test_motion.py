@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from command import feat_pose, refused
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
-from typer.testing import CliRunner
 
 from feat_pose_plugin import convert_pose
-from feat_pose_plugin.cli import app
 from feat_pose_plugin.errors import ConventionError, MotionError
 from feat_pose_plugin.motion import angular_velocity, relative_pose, smooth_pose, summarise_motion
 from feat_pose_plugin.motion.neutral import geodesic_median
@@ -285,23 +284,37 @@ def test_summary_of_a_known_movement():
     assert np.isnan(b["MeanYaw"])
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_the_command_moves_a_table_and_sums_it_up(tmp_path, suffix):
-    table = pd.concat([pose_table(nods(60), Identity="a"), pose_table(nods(60), Identity="b")])
-    table = table.assign(label="007").reset_index(drop=True)
+WINDOWS = {"seconds": 0.4, "longest_gap": 0.5}
+HOW = {"by": "who", "convention": "degrees", "use_flagged": True}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "windows", "how"), [(".csv", {}, {}), (".parquet", WINDOWS, HOW)]
+)
+def test_the_command_does_what_the_functions_do(tmp_path, suffix, windows, how):
+    table = pose_table(with_noise(nods(60), 2), how.get("convention", "feat"), PoseFlags="")
+    table.loc[20:29, POSE] = np.nan
+    table.loc[40:42, "PoseFlags"] = "eyes"
+    who = how.get("by", "Identity")
+    both = pd.concat([table.assign(**{who: name}) for name in "ab"], ignore_index=True)
+    both["label"] = [f"00{number}" for number in range(len(both))]
     source, target, summary = (tmp_path / f"{name}{suffix}" for name in ("in", "out", "sum"))
-    write_table(pa.Table.from_pandas(table, preserve_index=False), source)
-    command = ["motion", str(source), "-o", str(target), "--fps", "30"]
-    run = CliRunner().invoke(app, [*command, "--relative", "--summary", str(summary)])
-    assert run.exit_code == 0, run.output
+    write_table(pa.Table.from_pandas(both, preserve_index=False), source)
+    command = ["motion", source, "-o", target, "--fps", FPS, "--relative", "--summary", summary]
+    for name, value in {**windows, **how}.items():
+        command += [f"--{name.replace('_', '-')}", *([] if value is True else [value])]
+    result = feat_pose(*command)
+    assert result.exit_code == 0, result.output
     found = read_table(target)
-    assert [c for c in found if c in table] == list(table)
-    assert found["label"].astype(str).str.zfill(3).eq("007").all()
-    smooth = smooth_pose(table, fps=FPS)
-    expected = relative_pose(smooth, neutral="median")
+    assert [name for name in found if name in both] == list(both)
+    assert found["label"].astype(str).str.zfill(5).tolist() == both["label"].str.zfill(5).tolist()
+    smooth = smooth_pose(both, fps=FPS, **windows, **how)
+    bridged = found["PoseBridged"].astype(str).str.lower()
+    assert bridged.tolist() == smooth["PoseBridged"].astype(str).str.lower().tolist()
+    expected = relative_pose(smooth, neutral="median", **{**how, "use_flagged": True})
     np.testing.assert_allclose(found[POSE], expected[POSE], atol=1e-6)
-    np.testing.assert_allclose(
-        found["AngularSpeed"], angular_velocity(table, fps=FPS)["AngularSpeed"]
-    )
-    assert read_table(summary)["Identity"].tolist() == ["a", "b"]
-    assert "exists" in CliRunner().invoke(app, command).stderr
+    speed = angular_velocity(both, fps=FPS, seconds=windows.get("seconds", 0.2), **how)
+    np.testing.assert_allclose(found[[*speed]], speed, atol=1e-9)
+    rows = summarise_motion(both, fps=FPS, **how)
+    pd.testing.assert_frame_equal(read_table(summary).drop(columns="table"), rows)
+    refused(feat_pose(*command), 2, "exists", "--force")

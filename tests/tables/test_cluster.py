@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,8 +14,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from command import feat_pose, finish, start, wait_for
 from dask.dataframe.utils import assert_eq
-from distributed import Client, LocalCluster, futures_of
+from distributed import Client, LocalCluster
 
 from feat_pose_plugin import estimate_pose
 from feat_pose_plugin.cli.demo import find_demo_tables
@@ -27,7 +26,6 @@ from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.tables.cluster import cluster_executor
 from feat_pose_plugin.tables.journal import JOURNAL
 
-COMMAND = Path(sys.executable).with_name("feat-pose")
 ANGLES = ["Pitch", "Roll", "Yaw"]
 
 
@@ -150,32 +148,6 @@ def test_a_worker_with_other_weights_in_the_same_place_says_so(
         pose.compute(scheduler=client)
 
 
-def test_a_worker_that_dies_is_replaced(
-    faces: pd.DataFrame, client: Client, tmp_path: Path
-) -> None:
-    gate = tmp_path / "gate"  # nobody goes on to the second half before the worker is dead
-
-    @dask.delayed
-    def part(number: int) -> pd.DataFrame:
-        while number >= 10 and not gate.exists():
-            time.sleep(0.01)
-        return faces[number * 60 : number * 60 + 60]
-
-    lazy = dd.from_delayed([part(number) for number in range(20)], meta=faces[:0])
-    pose = client.persist(estimate_pose(lazy))
-    futures = futures_of(pose)
-    while sum(future.done() for future in futures) < 5:
-        time.sleep(0.01)
-    pid = next(iter(client.run(os.getpid, on_error="ignore").values()))
-    os.kill(pid, signal.SIGKILL)
-    gate.touch()
-    pd.testing.assert_frame_equal(
-        pose.compute(scheduler=client), estimate_pose(faces), check_exact=False, atol=1e-5
-    )
-    client.wait_for_workers(2)
-    assert pid not in client.run(os.getpid).values()
-
-
 @pytest.mark.slow
 def test_work_that_kills_every_worker_is_given_up(cluster: LocalCluster) -> None:
     with (
@@ -196,26 +168,19 @@ def folder(faces: pd.DataFrame, tmp_path: Path) -> Path:
     return folder
 
 
-def estimate(folder: Path, out: Path, cluster: LocalCluster) -> subprocess.Popen[str]:
-    out.mkdir(exist_ok=True)
-    arguments = [COMMAND, "estimate", folder, "-o", out, "--scheduler", cluster.scheduler_address]
-    return subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder.parent
-    )
+@pytest.fixture
+def command(folder: Path, out: Path, cluster: LocalCluster) -> list[object]:
+    return ["estimate", folder, "-o", out, "--scheduler", cluster.scheduler_address]
 
 
 def test_the_command_has_workers_estimate_a_folder(
-    folder: Path, cluster: LocalCluster, client: Client
+    command: list[object], folder: Path, out: Path, client: Client
 ) -> None:
     """One of them killed in the middle; and there is nothing to do when it is started again."""
-    out = folder.with_name("out")
-    with estimate(folder, out, cluster) as command:
-        while command.poll() is None and not (out / JOURNAL).exists():
-            time.sleep(0.001)
+    with start(*command) as first:
+        wait_for((out / JOURNAL).exists, first)
         os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
-        said, errors = command.communicate()
-    assert (command.returncode, errors) == (0, "")
-    assert len(said.splitlines()) == 8
+        assert finish(first) == (0, "")
     for path in folder.iterdir():
         before, after = pd.read_parquet(path), pd.read_parquet(out / path.name)
         others = before.columns.difference(ANGLES)
@@ -225,19 +190,17 @@ def test_the_command_has_workers_estimate_a_folder(
     assert {path.name for path in out.iterdir()} == {
         JOURNAL, *(path.name for path in folder.iterdir())
     }  # fmt: skip
-    with estimate(folder, out, cluster) as again:
-        said, errors = again.communicate()
-    assert (again.returncode, errors) == (0, "")
-    assert all(line.endswith("as before") for line in said.splitlines())
+    said = feat_pose(*command).stdout.splitlines()
+    assert len(said) == 8
+    assert all(line.endswith("as before") for line in said)
 
 
 def test_an_error_of_a_worker_is_said_as_any_other(
-    folder: Path, cluster: LocalCluster, client: Client
+    command: list[object], folder: Path, client: Client
 ) -> None:
     (folder / "part.3.parquet").write_bytes(b"PAR1")
-    with estimate(folder, folder.with_name("out"), cluster) as command:
-        _, errors = command.communicate()
-    assert command.returncode == 2
+    status, errors = finish(start(*command))
+    assert status == 2
     # Work that is cancelled can make Dask's client log something before.
     said = f"Error: {folder / 'part.3.parquet'} cannot be read as Parquet"
     assert errors.splitlines()[-1].startswith(said)
