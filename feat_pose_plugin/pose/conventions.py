@@ -44,29 +44,17 @@ TranslationUnit = Literal["img2pose", "mm", "cm", "px"]
 
 # Of each representation, how it is made of a matrix, and the matrix of it. The inverse of
 # Rz(c) Ry(b) Rx(a) is Rx(-a) Ry(-b) Rz(-c).
-_REPRESENTATIONS: Mapping[
-    Representation, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
-] = MappingProxyType(
-    {
-        "rotvec": (matrix_to_rotvec, rotvec_to_matrix),
-        "euler_xyz": (matrix_to_euler_xyz, euler_xyz_to_matrix),
-        "euler_zyx": (
-            lambda matrix: -matrix_to_euler_xyz(matrix.mT),
-            lambda angles: euler_xyz_to_matrix(-angles).mT,
-        ),
-        "quaternion": (
-            matrix_to_quaternion,
-            lambda quaternion: rotvec_to_matrix(quaternion_to_rotvec(quaternion)),
-        ),
-        "matrix": (
-            lambda matrix: matrix.flatten(-2),
-            lambda rows: rows.reshape(*rows.shape[:-1], 3, 3),
-        ),
-    }
-)
+_Map = Callable[[Tensor], Tensor]
+_REPRESENTATIONS: Mapping[Representation, tuple[_Map, _Map]] = {
+    "rotvec": (matrix_to_rotvec, rotvec_to_matrix),
+    "euler_xyz": (matrix_to_euler_xyz, euler_xyz_to_matrix),
+    "euler_zyx": (lambda m: -matrix_to_euler_xyz(m.mT), lambda a: euler_xyz_to_matrix(-a).mT),
+    "quaternion": (matrix_to_quaternion, lambda q: rotvec_to_matrix(quaternion_to_rotvec(q))),
+    "matrix": (lambda m: m.flatten(-2), lambda rows: rows.reshape(*rows.shape[:-1], 3, 3)),
+}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Convention:
     """What the numbers of a pose mean.
 
@@ -176,66 +164,37 @@ _ROWS = dict.fromkeys([f"r_{row}{column}" for row in range(3) for column in rang
 _FEAT = {"Pitch": -1, "Yaw": 1, "Roll": -1}
 # "Roll" is the turn about the vertical axis: historical, and kept under these names only.
 _IMG2POSE = {"Pitch": 1, "Roll": 1, "Yaw": 1}
-_OPENFACE_TRANSLATION = {"X": "pose_Tx", "Y": "pose_Ty", "Z": "pose_Tz"}
-_OPENFACE_ROTATION = {"Pitch": "pose_Rx", "Yaw": "pose_Ry", "Roll": "pose_Rz"}
+_300W_LP = {"Pitch": -1, "Yaw": -1, "Roll": -1}
+_OPENFACE = {"Pitch": 1, "Yaw": 1, "Roll": 1}
+_OPENFACE_NAMES = dict(zip("XYZ", ("pose_Tx", "pose_Ty", "pose_Tz"), strict=True)) | dict(
+    zip(_OPENFACE, ("pose_Rx", "pose_Ry", "pose_Rz"), strict=True)
+)
 
 CONVENTIONS = _by_name(
     # py-feat >= 2.0, feat/detector.py.
-    Convention(name="feat", representation="euler_zyx", parts=_FEAT),
-    Convention(name="feat-degrees", representation="euler_zyx", parts=_FEAT, degrees=True),
+    Convention("feat", "euler_zyx", _FEAT),
+    Convention("feat-degrees", "euler_zyx", _FEAT, degrees=True),
     # py-feat's rotvec_to_euler_angles of img2pose's rotation vector.
-    Convention(name="img2pose", representation="euler_zyx", parts=_IMG2POSE),
+    Convention("img2pose", "euler_zyx", _IMG2POSE),
     # R' = Rx Ry Rz with yaw = asin(-R'[0, 2]), pitch = atan2(R'[1, 2], R'[2, 2]) and
     # roll = atan2(R'[0, 1], R'[0, 0]): AFLW2000-3D and most papers.
-    Convention(
-        name="300w-lp",
-        representation="euler_xyz",
-        parts={"Pitch": -1, "Yaw": -1, "Roll": -1},
-        degrees=True,
-        axes=_RIGHT_UP_TO_CAMERA,
-        zero="300w-lp",
-    ),
+    Convention("300w-lp", "euler_xyz", _300W_LP, True, _RIGHT_UP_TO_CAMERA, zero="300w-lp"),
     # OpenFace's RotationHelpers.h.
     Convention(
-        name="openface",
-        representation="euler_xyz",
-        parts={"Pitch": 1, "Yaw": 1, "Roll": 1},
-        translation_unit="mm",
-        table_names=_OPENFACE_TRANSLATION | _OPENFACE_ROTATION,
+        "openface", "euler_xyz", _OPENFACE, translation_unit="mm", table_names=_OPENFACE_NAMES
     ),
     # py-feat's convert_to_euler: the angles a of R.T = Rz(a2) Ry(a1) Rx(a0), so that
     # R = Rx(-a0) Ry(-a1) Rz(-a2), written as Pitch = a0, Roll = -a2, Yaw = -a1.
-    Convention(
-        name="feat-0.6",
-        representation="euler_xyz",
-        parts={"Pitch": -1, "Yaw": 1, "Roll": 1},
-        degrees=True,
-    ),
+    Convention("feat-0.6", "euler_xyz", {"Pitch": -1, "Yaw": 1, "Roll": 1}, degrees=True),
     # py-feat's rotation_matrix_to_euler_angles of the turn from MediaPipe's canonical face (x
     # right, y up, z out of the face) to the mesh. X, Y, Z are where that face's origin would lie
     # in the picture.
-    Convention(
-        name="feat-mp",
-        representation="euler_zyx",
-        parts=_IMG2POSE,
-        axes=_RIGHT_UP_TO_CAMERA,
-        translation_unit="px",
-    ),
+    Convention("feat-mp", "euler_zyx", _IMG2POSE, axes=_RIGHT_UP_TO_CAMERA, translation_unit="px"),
     # MediaPipe's facial transformation matrix.
-    Convention(
-        name="mediapipe",
-        representation="matrix",
-        parts=_ROWS,
-        axes=_RIGHT_UP_TO_CAMERA,
-        translation_unit="cm",
-    ),
-    Convention(name="rotvec", representation="rotvec", parts={"r_x": 1, "r_y": 1, "r_z": 1}),
-    Convention(
-        name="quaternion",
-        representation="quaternion",
-        parts={"q_w": 1, "q_x": 1, "q_y": 1, "q_z": 1},
-    ),
-    Convention(name="matrix", representation="matrix", parts=_ROWS),
+    Convention("mediapipe", "matrix", _ROWS, axes=_RIGHT_UP_TO_CAMERA, translation_unit="cm"),
+    Convention("rotvec", "rotvec", {"r_x": 1, "r_y": 1, "r_z": 1}),
+    Convention("quaternion", "quaternion", {"q_w": 1, "q_x": 1, "q_y": 1, "q_z": 1}),
+    Convention("matrix", "matrix", _ROWS),
 )
 """Every convention by name; ``feat-0.7`` is ``img2pose``, and ``degrees`` is ``feat-degrees``."""
 

@@ -79,11 +79,10 @@ def estimate_pose(
             Pixels of the video frame, x right, y down. A single face needs no B. Or results of
             MediaPipe as they come, which need the frame size.
         pose_model: A name of :func:`~feat_pose_plugin.available_pose_backends`, or a backend.
-        landmark_model: What made the landmarks: a name of
-            :func:`~feat_pose_plugin.pose.landmark_models.available_landmark_models`; ``"2d"`` of
+        landmark_model: What made the landmarks: a name that ``feat-pose models`` lists; ``"2d"`` of
             any other detector whose points 0-16 lie on the visible contour, ``"3d"`` of one whose
-            points are projected points of the head; ``"auto"`` takes meshes for 3d, all other 68
-            points for 2d.
+            points are projected points of the head. ``"auto"`` is what the landmarks show: a mesh,
+            OpenFace's table, a Fex's landmark model, 3d of ``[B, 68, 3]``, and 2d of all else.
         frame_size: Height and width of the video frame in pixels: one pair, or ``[B, 2]`` with NaN
             where not known. By default the columns ``FrameHeight`` and ``FrameWidth`` of a table.
         normalized: Whether landmarks are shares of the picture instead of pixels: x and depth of

@@ -8,7 +8,7 @@ to the right and y down.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -102,16 +102,6 @@ class Landmarks:
     def without_depth(self) -> Landmarks:
         """The same landmarks of meshes for what does not read depth."""
         return _of_one_model(self.points, self.models[0])
-
-    def rows_by_model(self) -> Iterator[tuple[LandmarkModel, Tensor | slice]]:
-        """The rows of each landmark model that there is; all rows, the rule, without a copy."""
-        for number, model in enumerate(self.models):
-            rows = self.which == number
-            if rows.all():
-                yield model, slice(None)
-                return
-            if rows.any():
-                yield model, rows
 
 
 def read_landmarks(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -31,20 +31,6 @@ _FROM_BEHIND = -0.35  # cosine; faces that are turned away by 95 degrees come to
 _UNIT_LENGTH = 1.5  # normalised coordinates may leave the picture a little
 
 
-class _Views(NamedTuple):
-    """How the reference face has to be seen, to be seen at the landmarks.
-
-    Attributes:
-        is_face: ``[n]`` whether the inner landmarks lie like those of a face.
-        facing: ``[n]`` cosine between the direction of the face and that to the camera.
-        down: ``[n, 2]`` where the face's own down points in the picture.
-    """
-
-    is_face: NDArray[np.bool_]
-    facing: NDArray[np.float64]
-    down: NDArray[np.float64]
-
-
 def require_plausible(points: Tensor, warn: Callable[[str], object]) -> None:
     """Refuse ``[B, 68, 2]`` "pixels" that are almost surely something else, or warn of them.
 
@@ -62,10 +48,10 @@ def require_plausible(points: Tensor, warn: Callable[[str], object]) -> None:
             "frame_size=(height, width) and normalized=True; to the command --height, --width and "
             "--normalized."
         )
-    views = _see(sample)
-    mirrored = views.is_face & (views.facing < _FROM_BEHIND)
+    is_face, facing, down = _see(sample)
+    mirrored = is_face & (facing < _FROM_BEHIND)
     if _are_most(mirrored):
-        across, along = np.abs(views.down[mirrored]).mean(axis=0)
+        across, along = np.abs(down[mirrored]).mean(axis=0)
         if across > along:
             raise LandmarkError(
                 "x and y are swapped: the faces are mirrored and lie on their side. Pass "
@@ -75,8 +61,9 @@ def require_plausible(points: Tensor, warn: Callable[[str], object]) -> None:
             "the y of the landmarks points upwards: the faces are mirrored top to bottom. Pixels "
             "count downwards: pass height - y."
         )
-    if _are_most(~views.is_face):
-        if _are_most(_see(sample.transpose(0, 2, 1).reshape(-1, 68, 2)).is_face):
+    if _are_most(~is_face):
+        is_face, *_ = _see(sample.transpose(0, 2, 1).reshape(-1, 68, 2))
+        if _are_most(is_face):
             raise LandmarkError(
                 "the 136 numbers of a row are x and y in turns; they were read as 68 x, then 68 y. "
                 "Pass landmarks.reshape(-1, 68, 2)."
@@ -100,7 +87,14 @@ def _sample(points: Tensor) -> NDArray[np.float64]:
     return found if usable.all() else found[usable]
 
 
-def _see(points: NDArray[np.float64]) -> _Views:
+def _see(
+    points: NDArray[np.float64],
+) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
+    """How the reference face has to be seen, to be seen at the landmarks ``[n, 68, 2]``.
+
+    ``[n]`` whether the inner landmarks lie like those of a face; ``[n]`` cosine between the
+    direction of the face and that to the camera; ``[n, 2]`` where the face's down points.
+    """
     inner = points[:, _INNER].reshape(len(points), -1)
     found = inner @ _inner_face()
     view, parts = found[:, :6].reshape(-1, 3, 2), found[:, 6:]
@@ -111,7 +105,7 @@ def _see(points: NDArray[np.float64]) -> _Views:
         turn = view[:, 0, 0] * view[:, 1, 1] - view[:, 1, 0] * view[:, 0, 1]
         facing = turn / np.sqrt(aa * bb - ab * ab)  # of the cross product
         is_face = size - explained <= _LARGEST_RESIDUAL**2 * size
-    return _Views(is_face, facing, view[:, 1])
+    return is_face, facing, view[:, 1]
 
 
 @cache

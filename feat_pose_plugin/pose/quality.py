@@ -6,7 +6,7 @@ A check of plausibility, no more: landmarks that collapsed towards a mean face f
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -58,21 +58,6 @@ _RESIDUALS = (0.01, 0.5)  # beyond what was measured, the error is that of the e
 _NOD_UNIT_DEG, _LARGEST_NOD = 30.0, 2.0
 
 
-class Fit(NamedTuple):
-    """How landmarks lie on the reference face in the found pose; each ``[B]``.
-
-    Attributes:
-        residual: Root mean square distance of the landmarks from the face, in distances of its
-            outer eye corners in space.
-        still: The same without the mouth, which moves when no landmark is wrong.
-        eyes: Distance of the outer eye corners in the picture, in the same unit.
-    """
-
-    residual: Tensor
-    still: Tensor
-    eyes: Tensor
-
-
 def judge(
     points: Tensor,
     rotvec: Tensor,
@@ -95,7 +80,9 @@ def judge(
         else 0.
     """
     rotation = rotvec_to_matrix(rotvec)
-    fit = fit_reference_face(points, rotation, load_reference_face(model, points.device))
+    face = load_reference_face(model, points.device)
+    residual, still, eyes = fit_reference_face(points, rotation, face)
+    factors = rotation.new_tensor(model.error or [math.nan] * 5)
     # Where the camera is, seen from the head: its direction in the axes of the head.
     turn = torch.atan2(rotation[:, 2, 0].abs(), rotation[:, 2, 2])
     size = points.new_tensor(frame_size[::-1] if frame_size else (math.inf, math.inf))
@@ -103,14 +90,11 @@ def judge(
     outside = ((least < 0) | (most > size)).flatten(1).any(dim=1)
     return torch.stack(
         [
-            torch.exp(
-                error_predictors(fit.still, rotation)
-                @ rotation.new_tensor(model.error or [math.nan] * 5)
-            ),
-            fit.residual,
-            fit.residual > model.residual_limit,
+            torch.exp(error_predictors(still, rotation) @ factors),
+            residual,
+            residual > model.residual_limit,
             turn.rad2deg() > LARGEST_YAW_DEG,
-            fit.eyes < LEAST_EYES[model.kind],
+            eyes < LEAST_EYES[model.kind],
             outside if frame_size else torch.zeros_like(outside),
             _are_clipped(points, least, most, size),
             confidence < LEAST_CONFIDENCE,
@@ -166,11 +150,18 @@ def error_predictors(residual: Tensor, rotation: Tensor) -> Tensor:
     return torch.stack([torch.ones_like(fit), fit, turn, turn * fit, nod**2], dim=1)
 
 
-def fit_reference_face(points: Tensor, rotation: Tensor, face: Tensor) -> Fit:
+def fit_reference_face(
+    points: Tensor, rotation: Tensor, face: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Lay a face ``[68, 3]`` on ``[B, 68, 2]`` pixels, with ``[B, 3, 3]`` along the line of sight.
 
     Position and size are fitted, and to the first order the distance from the camera, which makes
     what is near larger. So none of them matters, nor does the camera.
+
+    Returns:
+        ``[B]`` each, in distances of the face's outer eye corners in space: the root mean square
+        distance of the landmarks from the face; the same without the mouth, which moves when no
+        landmark is wrong; and the distance of the outer eye corners in the picture.
     """
     # Coordinate by coordinate, each a row of landmarks in memory.
     seen = points.mT.contiguous()
@@ -185,16 +176,14 @@ def fit_reference_face(points: Tensor, rotation: Tensor, face: Tensor) -> Fit:
     right, left = OUTER_EYE_CORNERS
     unit = size[:, 0, 0].abs() * torch.linalg.vector_norm(face[right] - face[left])
     square = away.square().sum(dim=1)
-    return Fit(
-        residual=square.mean(dim=1).sqrt() / unit,
-        still=square[:, :_MOUTH].mean(dim=1).sqrt() / unit,
-        eyes=outer_eye_distance(points).float() / unit,
+    return (
+        square.mean(dim=1).sqrt() / unit,
+        square[:, :_MOUTH].mean(dim=1).sqrt() / unit,
+        outer_eye_distance(points).float() / unit,
     )
 
 
 def _share(of: Tensor, direction: Tensor) -> Tensor:
     """``[B, 1, 1]`` how much of a direction there is in ``of``, both ``[B, 2, 68]``."""
-    product, square = (
-        (direction * other).sum(dim=(1, 2), keepdim=True) for other in (of, direction)
-    )
+    product, square = ((direction * each).sum((1, 2), keepdim=True) for each in (of, direction))
     return product / square

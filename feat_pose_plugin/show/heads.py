@@ -74,7 +74,8 @@ def find_heads(table: pd.DataFrame, size: tuple[int, int], convention: str | Non
         rotation = to_camera(landmarks.points.mean(dim=1))
         translation = torch.empty_like(values[:, 3:])
         face = face.clone()
-        for model, rows in landmarks.rows_by_model():
+        for number, model in enumerate(landmarks.models):
+            rows = landmarks.which == number
             face[rows] = load_reference_face(model, device)
             rigid = load_rigid_face(model, device)
             translation[rows] = rigid.locate(landmarks.points[rows], rotation[rows], camera)

@@ -241,6 +241,7 @@ def eyes_limit(points: Tensor, name: str, backend: PoseBackend) -> dict[str, flo
     """Where the limit of the flag ``eyes`` lies among training faces."""
     model = find_landmark_model(name)
     rotation = rotvec_to_matrix(backend.estimate(points, landmark_model=model)[:, :3])
-    fit = fit_reference_face(points[..., :2], rotation, load_reference_face(model, points.device))
+    face = load_reference_face(model, points.device)
+    *_, eyes = fit_reference_face(points[..., :2], rotation, face)
     limit = LEAST_EYES[model.kind]
-    return {"limit": limit, "share above it": (fit.eyes > limit).float().mean().item()}
+    return {"limit": limit, "share above it": (eyes > limit).float().mean().item()}
