@@ -5,8 +5,7 @@ from __future__ import annotations
 import cmath
 import math
 import threading
-from collections.abc import Iterator
-from typing import Any, Generic, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,14 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from feat_pose_plugin.mlp.checkpoint import Checkpoint
-from feat_pose_plugin.mlp.model import (
-    DOWN,
-    FEATURES,
-    Numbers,
-    euler_to_rotvec,
-    turn,
-    turn_one,
-)
+from feat_pose_plugin.mlp.model import DOWN, euler_to_rotvec
 from feat_pose_plugin.mlp.network import PyFeatNetwork
 from feat_pose_plugin.pose.landmarks import (
     LANDMARKS,
@@ -32,7 +24,8 @@ from feat_pose_plugin.pose.landmarks import (
 
 _RIGHT, _LEFT = OUTER_EYE_CORNERS
 _HALF_ROOT = math.sqrt(0.5)
-_FEW = 64  # faces
+_FEW = 48  # faces; torch's GELU is the fastest, but its call takes as long as one of 30 faces
+_TILT = -1j * DOWN.numpy().astype(np.complex64)  # of an upright face the sum is real, above 0
 # OpenBLAS, by which NumPy multiplies, ends the process where more threads than it was built for
 # (64 at least) multiply at once.
 _MULTIPLYING = threading.BoundedSemaphore(32)
@@ -41,87 +34,106 @@ _gelu = torch.ops.aten.gelu_.default  # in place, which torch.nn.functional has 
 Floats = NDArray[np.float32]
 
 
-class _Hidden(NamedTuple, Generic[Numbers]):
-    """A hidden layer: ``gelu(gain * scale * (weight @ x + bias) + shift)``.
+class _Layer(NamedTuple):
+    """``gain * standardise(x @ weight + bias) + shift``; the last layer only ``x @ weight + bias``.
 
-    ``scale`` is what is left of LayerNorm once weight and bias are centred:
-    ``1 / hypot(least, norm)``.
+    Weight and bias are centred, so that the mean is 0 and LayerNorm only scales.
     """
 
-    weight: Numbers
-    bias: Numbers
-    least: Numbers
-    gain: Numbers
-    shift: Numbers
+    weight: Tensor
+    bias: Tensor
+    gain: Tensor
+    shift: Tensor
+    eps: float
+
+    @property
+    def root(self) -> float:
+        """Of the number of units: the norm of a layer whose standard deviation is 1."""
+        return math.sqrt(len(self.bias))
+
+    @property
+    def least(self) -> float:
+        """What LayerNorm's ``eps`` adds to the norm, as the other side of a right angle."""
+        return self.root * math.sqrt(self.eps)
 
 
-class Folded(NamedTuple):
-    """The layers of a checkpoint with LayerNorm, for many faces by torch and for few by NumPy.
-
-    They differ from the plain module by rounding only:
+class Folded:
+    """The layers of a checkpoint with LayerNorm. They differ from the plain module by rounding.
 
     - Weights of the first layer are in the order of the pixels, x and y of a point together, so
       that nothing is transposed; the depth follows.
-    - LayerNorm's centring is part of the weights and biases before it.
     - The last layer gives pose, not standardised pose.
-
-    For few faces the calls take longer than the arithmetic, and NumPy's cost a third of torch's.
-    TorchScript is not faster than torch here, and deprecated. ONNX Runtime is, by a quarter for
-    one face and a tenth for many, which is not worth a dependency.
-    """
-
-    many: list[_Hidden[Tensor]]
-    last_of_many: tuple[Tensor, Tensor]
-    few: list[_Hidden[Floats]]
-    last_of_few: tuple[Floats, Floats]
-
-    def __call__(self, x: Floats) -> Floats:
-        """``[B, features]`` or ``[features]`` to ``[B, 6]`` or ``[6]``."""
-        if len(x) > _FEW and x.ndim > 1:
-            return self._many(torch.from_numpy(x)).numpy()
-        with _MULTIPLYING:
-            return self._few(x)
-
-    def _few(self, x: Floats) -> Floats:
-        for weight, bias, least, gain, shift in self.few:
-            x = x.dot(weight)
-            x += bias
-            if x.ndim == 1:
-                x *= 1 / math.hypot(least, math.sqrt(x.dot(x)))
-            else:
-                square = np.einsum("ij,ij->i", x, x)[:, None]
-                square += least * least
-                x /= np.sqrt(square, out=square)
-            x *= gain
-            x += shift
-            # x is h / sqrt(2), and gelu(h) = h (1 + erf(h / sqrt(2))) / 2 without the factor
-            # sqrt(1 / 2) that the weights of the next layer have.
-            erf = torch.from_numpy(x).erf().numpy()
-            erf *= x
-            x += erf
-        weight, bias = self.last_of_few
-        pose: Floats = x.dot(weight)
-        pose += bias
-        return pose
-
-    def _many(self, x: Tensor) -> Tensor:
-        for weight, bias, least, gain, shift in self.many:
-            x = torch.addmm(bias, x, weight)
-            norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-            x.mul_(norm.hypot_(least).reciprocal_())
-            x = _gelu(torch.addcmul(shift, x, gain, out=x))
-        weight, bias = self.last_of_many
-        return torch.addmm(bias, x, weight)
-
-
-def fold(checkpoint: Checkpoint, *, any_origin: bool) -> Folded:
-    """Fold a checkpoint.
+    - For few faces ``x`` is a hidden layer's ``h / sqrt(2)``, because then
+      ``gelu(h) = sqrt(1 / 2) * (x + x * erf(x))``; the next weights have the factor.
 
     Args:
         checkpoint: With LayerNorm.
         any_origin: Whether weights of the first layer sum to zero over each axis, so that it does
             not matter which point of the face is taken off: an eye corner, not the centroid.
     """
+
+    def __init__(self, checkpoint: Checkpoint, *, any_origin: bool) -> None:
+        self._few, self._last_of_few = _fold(checkpoint, any_origin, _HALF_ROOT)
+        self._many, self._last_of_many = _fold(checkpoint, any_origin, 1.0)
+        self._of_one = threading.local()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``[B, features]`` to ``[B, 6]``."""
+        if len(x) <= _FEW:
+            for weight, bias, gain, shift, eps in self._few:
+                x = torch.addmm(bias, x, weight)
+                x = torch.layer_norm(x, bias.shape, gain, shift, eps)
+                x = torch.addcmul(x, x, x.erf())
+            weight, bias, *_ = self._last_of_few
+            return torch.addmm(bias, x, weight)
+        for layer in self._many:
+            x = torch.addmm(layer.bias, x, layer.weight)
+            # In place: new memory of this size takes longer than the arithmetic.
+            norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+            scale = norm.square_().add_(layer.least**2).rsqrt_().mul_(layer.root)
+            x = _gelu(torch.addcmul(layer.shift, x.mul_(scale), layer.gain, out=x))
+        weight, bias, *_ = self._last_of_many
+        return torch.addmm(bias, x, weight)
+
+    def of_one(self, x: Floats) -> Floats:
+        """``[features]`` to ``[6]``, by NumPy, whose calls cost a third of torch's."""
+        if not hasattr(self._of_one, "layers"):
+            self._of_one.layers = [_OfOne(layer) for layer in self._few]
+            self._of_one.last = [part.numpy() for part in self._last_of_few[:2]]
+        with _MULTIPLYING:
+            for layer in self._of_one.layers:
+                x = layer(x)
+            weight, bias = self._of_one.last
+            pose: Floats = x.dot(weight)
+        pose += bias
+        return pose
+
+
+class _OfOne:
+    """A hidden layer for one face; what it computes lies in the same memory in every call."""
+
+    def __init__(self, layer: _Layer) -> None:
+        self.weight, self.bias = layer.weight.numpy(), layer.bias.numpy()
+        self.gain, self.shift = layer.gain.numpy(), layer.shift.numpy()
+        self.root, self.least = layer.root, layer.least
+        self.x_of_torch, self.erf_of_torch = torch.empty(2, len(layer.bias)).unbind()
+        self.x, self.erf = self.x_of_torch.numpy(), self.erf_of_torch.numpy()
+
+    def __call__(self, before: Floats) -> Floats:
+        x, erf = self.x, self.erf
+        np.dot(before, self.weight, out=x)
+        x += self.bias
+        x *= self.root / math.hypot(self.least, math.sqrt(x.dot(x)))
+        x *= self.gain
+        x += self.shift
+        torch.erf(self.x_of_torch, out=self.erf_of_torch)
+        erf *= x
+        x += erf
+        return x
+
+
+def _fold(checkpoint: Checkpoint, any_origin: bool, factor: float) -> tuple[list[_Layer], _Layer]:
+    """The hidden layers, and the last; ``factor`` is on their activations and the next weights."""
     linear = [layer for layer in checkpoint.model.net if isinstance(layer, nn.Linear)]
     norms = [layer for layer in checkpoint.model.net if isinstance(layer, nn.LayerNorm)]
     weights = [layer.weight.double() for layer in linear]
@@ -134,34 +146,31 @@ def fold(checkpoint: Checkpoint, *, any_origin: bool) -> Folded:
     biases[-1] = biases[-1] * checkpoint.std + checkpoint.mean
     if checkpoint.output == "rotation_vector":
         biases[-1][3:] = torch.nan
+    weights[1:] = [factor * weight for weight in weights[1:]]
 
-    many, few = [], []
-    of_input = 1.0  # the factor that the input of a layer lacks where there are few faces
-    for weight, bias, norm in zip(weights[:-1], biases[:-1], norms, strict=True):
-        weight, bias = (weight - weight.mean(dim=0)).T, bias - bias.mean()
-        least = torch.tensor(math.sqrt(len(bias) * norm.eps))
-        gain, shift = norm.weight.double() * math.sqrt(len(bias)), norm.bias.double()
-        many.append(_Hidden(*_floats(weight, bias, least, gain, shift)))
-        parts = of_input * weight, bias, least, _HALF_ROOT * gain, _HALF_ROOT * shift
-        few.append(_Hidden(*(part.numpy() for part in _floats(*parts))))
-        of_input = _HALF_ROOT
-    weight, bias = _floats(weights[-1].T, biases[-1])
-    return Folded(many, (weight, bias), few, ((of_input * weight).numpy(), bias.numpy()))
+    hidden = [
+        _layer(
+            weight - weight.mean(dim=0),
+            bias - bias.mean(),
+            factor * norm.weight,
+            factor * norm.bias,
+            norm.eps,
+        )
+        for weight, bias, norm in zip(weights[:-1], biases[:-1], norms, strict=True)
+    ]
+    return hidden, _layer(weights[-1], biases[-1], torch.empty(0), torch.empty(0), 0.0)
 
 
-def _floats(*parts: Tensor) -> Iterator[Tensor]:
-    return (part.float().contiguous() for part in parts)
+def _layer(weight: Tensor, bias: Tensor, gain: Tensor, shift: Tensor, eps: float) -> _Layer:
+    return _Layer(weight.T.float().contiguous(), bias.float(), gain.float(), shift.float(), eps)
 
 
 class FoldedPyFeatNetwork:
-    """See :class:`~feat_pose_plugin.mlp.network.PyFeatNetwork`.
-
-    It keeps nothing between calls, so that any number of threads may call it at once.
-    """
+    """See :class:`~feat_pose_plugin.mlp.network.PyFeatNetwork`. Any threads may call it at once."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._plain = PyFeatNetwork(checkpoint)
-        self._folded = fold(checkpoint, any_origin=False)
+        self._folded = Folded(checkpoint, any_origin=False)
 
     def __call__(self, landmarks: Tensor, _: float = 0.0) -> Tensor:
         """See :meth:`~feat_pose_plugin.mlp.network.PyFeatNetwork.forward`."""
@@ -175,84 +184,131 @@ class FoldedPyFeatNetwork:
                 points = landmarks.numpy()[0] - origin[0]
                 distance = math.hypot(*(points[_LEFT] - points[_RIGHT]).tolist())
                 points *= 1 / max(distance, SMALLEST_EYE_DISTANCE)
-                return torch.from_numpy(self._folded(points.reshape(FEATURES))[None])
-            picture = _complex(landmarks) - origin.view(np.complex64)
+                return torch.from_numpy(self._folded.of_one(points.ravel())[None])
+            picture = _complex(landmarks.numpy()) - origin.view(np.complex64)
             distances = np.abs(picture[:, _LEFT, None] - picture[:, _RIGHT, None])
             picture *= 1 / np.maximum(distances, SMALLEST_EYE_DISTANCE)
-            return torch.from_numpy(self._folded(picture.view(np.float32)))
+            return self._folded(torch.from_numpy(picture.view(np.float32)))
 
 
 class FoldedPoseNetwork:
-    """See :class:`~feat_pose_plugin.mlp.network.PoseNetwork`.
+    """See :class:`~feat_pose_plugin.mlp.network.PoseNetwork`. Any threads may call it at once.
 
-    It keeps nothing between calls, so that any number of threads may call it at once. Points of a
-    picture are complex numbers, which one product turns and scales.
+    Points of a picture are complex numbers, which one product turns and scales.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._folded = fold(checkpoint, any_origin=True)
+        self._folded = Folded(checkpoint, any_origin=True)
         self._upright, self._output = checkpoint.upright, checkpoint.output
 
     def __call__(self, landmarks: Tensor, pitch_zero: float = 0.0) -> Tensor:
         """See :meth:`~feat_pose_plugin.mlp.network.PoseNetwork.forward`."""
         if landmarks.dtype not in (torch.float32, torch.float64):
             landmarks = landmarks.float()
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            if len(landmarks) == 1 and landmarks.dtype == torch.float32:
-                pose = self._one(landmarks.numpy()[0], pitch_zero)
-                return torch.tensor([pose], dtype=torch.float32)
-            return torch.from_numpy(self._rows(landmarks, pitch_zero))
+        points = landmarks.numpy()
+        with np.errstate(all="ignore"):
+            if len(points) == 1 and points.dtype == np.float32:
+                return torch.from_numpy(self._one(points[0], pitch_zero)[None])
+            return self._rows(points, pitch_zero)
 
-    def _rows(self, landmarks: Tensor, pitch_zero: float) -> Floats:
-        picture = _complex(landmarks[..., :2])
+    def _rows(self, points: NDArray[Any], pitch_zero: float) -> Tensor:
+        picture = _complex(points[..., :2])
         # Of float64, the only digits that float32 would lose are those of where the face lies.
         picture = (picture - picture[:, _RIGHT, None]).astype(np.complex64, copy=False)
-        depth = landmarks[..., 2:].flatten(1).numpy()
         distance = np.abs(picture[:, _LEFT])
-        if depth.shape[1]:
-            depth = (depth - depth[:, _RIGHT, None]).astype(np.float32, copy=False)
+        has_depth = points.shape[2] == 3
+        if has_depth:
+            depth = (points[..., 2] - points[:, _RIGHT, None, 2]).astype(np.float32, copy=False)
             distance = np.hypot(distance, depth[:, _LEFT])
         is_face = (distance > SMALLEST_EYE_DISTANCE) & (distance < LARGEST_EYE_DISTANCE)
-        scale = 1 / np.where(is_face, distance, np.float32(np.nan))[:, None]
-        tilt = np.zeros_like(distance)
+        scale = 1 / np.where(is_face, distance, np.float32(np.nan))
+        tilt = None
         if self._upright:
-            down = picture.dot(_DOWN)
-            tilt = np.arctan2(-down.real, down.imag)
-            picture *= np.exp(-1j * tilt[:, None])
-        picture *= scale
+            tilt = picture.dot(_TILT)
+            tilt += np.float32(1e-30)  # a line without length is not turned
+            tilt /= np.abs(tilt)
+            picture *= (tilt.conj() * scale)[:, None]
+        else:
+            picture *= scale[:, None]
         x = picture.view(np.float32)
-        pose = self._folded(np.concatenate([x, depth * scale], axis=1) if depth.shape[1] else x)
+        if has_depth:
+            x = np.concatenate([x, depth * scale[:, None]], axis=1)
+        pose = self._folded(torch.from_numpy(x))
         if self._output == "euler_angles":
             pose[:, :3] = euler_to_rotvec(pose[:, :3])
-        elif self._upright or pitch_zero:
-            pose[:, :3] = turn(pose[:, :3], tilt, -pitch_zero)
+        elif tilt is not None or pitch_zero:
+            _turn_rows(pose.numpy()[:, :3], tilt, -pitch_zero)
         return pose
 
-    def _one(self, points: Floats, pitch_zero: float) -> list[float]:
+    def _one(self, points: Floats, pitch_zero: float) -> Floats:
         points = np.subtract(points, points[_RIGHT], order="C")
         distance = math.hypot(*points[_LEFT].tolist())
         if not SMALLEST_EYE_DISTANCE < distance < LARGEST_EYE_DISTANCE:
             distance = math.nan
-        picture = (points if points.shape[1] == 2 else points[:, :2].copy()).view(np.complex64)
-        down = complex(_DOWN.dot(picture)[0]) if self._upright else 1j
-        tilt = math.atan2(-down.real, down.imag)
+        picture = _complex(points[:, :2])
+        down = complex(picture.dot(_TILT)) if self._upright else 1
+        tilt = cmath.phase(down)
         picture *= cmath.rect(1 / distance, -tilt)
-        x = picture.view(np.float32).reshape(FEATURES)
+        x = picture.view(np.float32)
         if points.shape[1] == 3:
             x = np.concatenate([x, points[:, 2] / distance])
-        pose: list[float] = self._folded(x).tolist()
+        pose = self._folded.of_one(x)
         if self._output == "euler_angles":
-            pose[:3] = turn_one((0.0, pose[1], 0.0), pose[2], pose[0])
+            pitch, yaw, roll = pose[:3].tolist()
+            pose[:3] = _turn_one((0.0, yaw, 0.0), roll, pitch)
         elif self._upright or pitch_zero:
-            pose[:3] = turn_one(pose[:3], tilt, -pitch_zero)
+            pose[:3] = _turn_one(pose[:3].tolist(), tilt, -pitch_zero)
         return pose
 
 
-_DOWN = DOWN.numpy().astype(np.complex64)
-
-
-def _complex(landmarks: Tensor) -> NDArray[Any]:
-    """``[B, 68]`` points ``x + i y`` of ``[B, 68, 2]``, without a copy where there need be none."""
-    points = np.ascontiguousarray(landmarks.numpy())
-    found: NDArray[Any] = points.view(np.result_type(points, np.complex64))[..., 0]
+def _complex(points: NDArray[Any]) -> NDArray[Any]:
+    """``[..., 68]`` points ``x + i y`` of ``[..., 68, 2]``, without a copy where none is needed."""
+    kind = np.complex64 if points.dtype == np.float32 else np.complex128
+    found: NDArray[Any] = np.ascontiguousarray(points).view(kind)[..., 0]
     return found
+
+
+# A quaternion is a + c i with complex a = w + k z and c = x + k y, of any length: what matters is
+# the ratio of its parts. A turn about z is a product with a complex number.
+
+
+def _turn_one(rotvec: Any, roll: float, pitch: float) -> tuple[float, float, float]:
+    """:func:`~feat_pose_plugin.mlp.model.turn` of one rotation, in numbers."""
+    x, y, z = rotvec
+    angle = math.hypot(x, y, z)
+    unit = math.tan(0.5 * angle) / angle if angle else 0.5
+    turn = cmath.rect(1, 0.5 * roll)
+    a, c = turn * complex(1, unit * z), turn * complex(unit * x, unit * y)
+    p, q = math.cos(0.5 * pitch), math.sin(0.5 * pitch)
+    a, c = p * a - q * c, p * c + q * a
+    length = math.hypot(a.imag, c.real, c.imag)
+    factor = 2 * math.atan2(length, abs(a.real)) / length if length else 2.0
+    factor = math.copysign(factor, a.real)
+    return factor * c.real, factor * c.imag, factor * a.imag
+
+
+def _turn_rows(rotvec: Floats, roll: NDArray[Any] | None, pitch: float) -> None:
+    """The same in place for ``[B, 3]``; ``roll`` is ``[B]`` complex numbers of length 1."""
+    length = _lengths(rotvec)
+    unit = np.tan(0.5 * length) / length
+    ac = np.empty((len(rotvec), 2), np.complex64)
+    parts = ac.view(np.float32)
+    parts[:, 0] = 1
+    np.multiply(rotvec[:, 2], unit, out=parts[:, 1])
+    np.multiply(rotvec[:, :2], unit[:, None], out=parts[:, 2:])
+    p, q = math.cos(0.5 * pitch), math.sin(0.5 * pitch)
+    ac = ac.dot(np.array([[p, q], [-q, p]], np.complex64))
+    if roll is not None:
+        ac *= np.sqrt(roll)[:, None]
+    parts = ac.view(np.float32)
+    length = _lengths(parts[:, 1:])
+    factor = np.arctan(length / parts[:, 0])
+    factor *= 2 / length
+    np.multiply(parts[:, 2:], factor[:, None], out=rotvec[:, :2])
+    np.multiply(parts[:, 1], factor, out=rotvec[:, 2])
+
+
+def _lengths(vectors: Floats) -> Floats:
+    """``[B]`` lengths, above 0, so that one may divide by them."""
+    squares: Floats = np.einsum("ij,ij->i", vectors, vectors)
+    return np.maximum(np.sqrt(squares, out=squares), np.float32(1e-18), out=squares)

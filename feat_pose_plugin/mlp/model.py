@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from feat_pose_plugin.pose.landmarks import (
@@ -16,8 +14,6 @@ from feat_pose_plugin.pose.landmarks import (
     SMALLEST_EYE_DISTANCE,
     outer_eye_distance,
 )
-
-Numbers = TypeVar("Numbers", Tensor, NDArray[np.float32])
 
 FEATURES = 2 * LANDMARKS
 FEATURES_WITH_DEPTH = 3 * LANDMARKS
@@ -92,67 +88,38 @@ def turn_upright(landmarks: Tensor) -> Upright:
     return Upright(torch.cat([turned, centred[..., 2:]], dim=2), cosine, sine)
 
 
-def turn(rotvec: Numbers, roll: Numbers, pitch: Numbers | float) -> Numbers:
+def turn(rotvec: Tensor, roll: Tensor, pitch: Tensor | float) -> Tensor:
     """Turn rotations about the line of sight, and the head's own zero about its x axis.
 
     ``Rz(roll) R Rx(pitch)``, as a product of quaternions. This turns upright faces back (by their
     tilt), moves a zero of pitch, and makes a rotation vector of Euler angles.
 
     Args:
-        rotvec: ``[B, 3]`` rotation vectors, radians, camera axes (x right, y down, z away). A
-            tensor or an array, as all others.
+        rotvec: ``[B, 3]`` rotation vectors, radians, camera axes (x right, y down, z away).
         roll: ``[B]`` radians, + clockwise in the picture.
         pitch: ``[B]`` radians, or one for all, + lowers the face.
 
     Returns:
         ``[B, 3]`` rotation vectors of at most half a turn. Rows with NaN stay NaN.
     """
-    xp: Any = np if isinstance(rotvec, np.ndarray) else torch
-    x, y, z = rotvec[:, 0], rotvec[:, 1], rotvec[:, 2]
-    half = 0.5 * xp.sqrt(x * x + y * y + z * z)
-    unit = 0.5 * xp.sinc(half / math.pi)
-    if isinstance(pitch, float):
-        halves = math.cos(0.5 * pitch), math.sin(0.5 * pitch)
-    else:
-        halves = xp.cos(0.5 * pitch), xp.sin(0.5 * pitch)
-    w, x, y, z = _turned(
-        (xp.cos(half), unit * x, unit * y, unit * z),
-        (xp.cos(0.5 * roll), xp.sin(0.5 * roll)),
-        halves,
-    )
-    length = xp.sqrt(x * x + y * y + z * z)
-    factor = xp.where(length > 1e-12, 2 * xp.arctan2(length, abs(w)) / length, 2.0)
-    factor = xp.where(w < 0, -factor, factor)  # of two quaternions the one with w >= 0
-    turned: Numbers = xp.stack([factor * x, factor * y, factor * z], 1)
-    return turned
-
-
-def euler_to_rotvec(angles: Numbers) -> Numbers:
-    """``[B, 3]`` angles of convention ``img2pose``, ``Rz(c) Ry(b) Rx(a)``, to rotation vectors."""
-    about_y = 1 * angles
-    about_y[:, 0] = about_y[:, 2] = 0
-    return turn(about_y, angles[:, 2], angles[:, 0])
-
-
-def turn_one(rotvec: Sequence[float], roll: float, pitch: float) -> list[float]:
-    """:func:`turn` of one rotation, in numbers: its calls would take longer than the network."""
-    angle = math.hypot(*rotvec)
-    unit = math.sin(0.5 * angle) / angle if angle else 0.5
-    w, x, y, z = _turned(
-        (math.cos(0.5 * angle), unit * rotvec[0], unit * rotvec[1], unit * rotvec[2]),
-        (math.cos(0.5 * roll), math.sin(0.5 * roll)),
-        (math.cos(0.5 * pitch), math.sin(0.5 * pitch)),
-    )
-    length = math.hypot(x, y, z)
-    factor = math.copysign(2 * math.atan2(length, abs(w)) / length if length else 2.0, w)
-    return [factor * x, factor * y, factor * z]
-
-
-def _turned(quaternion: Any, roll: Any, pitch: Any) -> Any:
-    """A turn about z times a quaternion times one about x; turns by cosine and sine of halves."""
-    (w, x, y, z), (c, s), (p, q) = quaternion, roll, pitch
+    half = 0.5 * torch.linalg.vector_norm(rotvec, dim=1)
+    w = half.cos()
+    x, y, z = (0.5 * torch.sinc(half / math.pi)[:, None] * rotvec).unbind(dim=1)
+    c, s = (0.5 * roll).cos(), (0.5 * roll).sin()
     w, x, y, z = c * w - s * z, c * x - s * y, c * y + s * x, c * z + s * w
-    return p * w - q * x, p * x + q * w, p * y + q * z, p * z - q * y
+    pitch = torch.as_tensor(pitch, dtype=rotvec.dtype)
+    p, q = (0.5 * pitch).cos(), (0.5 * pitch).sin()
+    w, x, y, z = p * w - q * x, p * x + q * w, p * y + q * z, p * z - q * y
+    axis = torch.stack([x, y, z], dim=1)
+    length = torch.linalg.vector_norm(axis, dim=1)
+    factor = torch.where(length > 1e-12, 2 * torch.atan2(length, w.abs()) / length, 2.0)
+    return torch.where(w < 0, -factor, factor)[:, None] * axis  # the quaternion with w >= 0
+
+
+def euler_to_rotvec(angles: Tensor) -> Tensor:
+    """``[B, 3]`` angles of convention ``img2pose``, ``Rz(c) Ry(b) Rx(a)``, to rotation vectors."""
+    about_y = angles * torch.tensor([0.0, 1.0, 0.0], device=angles.device)
+    return turn(about_y, angles[:, 2], angles[:, 0])
 
 
 class PoseMLP(nn.Module):

@@ -30,7 +30,7 @@ Network = Callable[[Tensor, float], Tensor]
 
 PATH_VARIABLE = "FEAT_POSE_MLP_PATH"
 
-_ROWS_AT_ONCE = 2048  # on a CPU: few calls, and what one leaves the next finds in the cache
+_ROWS_AT_ONCE = 1024  # on a CPU: few calls, and what one leaves the next finds in the cache
 
 _lock = threading.Lock()
 _hub_lock = threading.Lock()  # of its own: a hub that hangs takes a minute

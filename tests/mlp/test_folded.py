@@ -214,7 +214,8 @@ def test_any_numbers_are_an_answer_or_six_nan(points, coinciding):
     among = backend.estimate(torch.cat([faces(1), landmarks, faces(1)]), landmark_model=KIND_2D)
     assert alone.shape == (1, 6)
     assert alone[0, :3].isnan().all() == alone[0, :3].isnan().any()
-    assert torch.equal(alone.isnan(), among[1:2].isnan())
+    if normalise(landmarks).abs().max() < 1e6:  # a face of such size may be one or the other
+        assert torch.equal(alone.isnan(), among[1:2].isnan())
     if not usable_rows(landmarks):
         assert alone.isnan().all()
         assert among[1].isnan().all()
