@@ -16,10 +16,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import command_page
+import conventions_page
+import development_page
 import feat
 import numpy as np
+import old_scripts_page
 import pandas as pd
 import pytest
+import results_page
 from documents import DATA, PAGES, ROOT, RUN, blocks, says, with_outputs
 from feat.face_detectors.Retinaface.Retinaface_test import Retinaface
 from feat_models import WARNINGS_OF_FEAT
@@ -219,3 +224,12 @@ def test_links_of_the_readme_lead_to_files():
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "script",
+    [command_page, conventions_page, development_page, old_scripts_page, results_page],
+    ids=lambda script: script.__name__,
+)
+def test_what_a_script_writes_into_a_page_is_fresh(script) -> None:
+    assert script.PART.read() == script.text(), f"run python tests/pages/{script.__name__}.py"

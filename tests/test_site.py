@@ -8,9 +8,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
-import development_page
 import pytest
-import results_page
 from documents import ROOT
 
 import feat_pose_plugin
@@ -59,13 +57,3 @@ def test_the_reference_has_every_public_name_and_no_markup(site: Path) -> None:
     for name in set(feat_pose_plugin.__all__) - {"__version__"}:
         assert re.search(rf'id="feat_pose_plugin\.([\w.]+\.)?{name}"', text), name
     assert re.findall(r":(?:attr|class|data|func|meth|mod):|<autoref", text) == []
-
-
-def test_the_map_is_that_of_the_code() -> None:
-    page = development_page.PAGE.read_text(encoding="utf-8")
-    assert page == development_page.page(), "run python tests/pages/development_page.py"
-
-
-def test_the_results_of_the_readme_are_those_of_the_page_about_accuracy() -> None:
-    text = results_page.PAGE.read_text(encoding="utf-8")
-    assert text == results_page.page(), "run python tests/pages/results_page.py"

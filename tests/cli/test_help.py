@@ -22,12 +22,6 @@ from feat_pose_plugin.pose.landmark_models import available_landmark_models
 COMMANDS = dict(command_page.commands())
 
 
-def test_the_page_of_the_commands_is_fresh():
-    assert command_page.PAGE.read_text("utf-8") == command_page.page(), (
-        "run tests/pages/command_page.py"
-    )
-
-
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_says_what_it_is_and_what_stands_for_its_value(name):
     for parameter in COMMANDS[name].params:

@@ -7,7 +7,6 @@ import warnings
 from pathlib import Path
 
 import feat
-import old_scripts_page
 import pandas as pd
 import pytest
 import torch
@@ -341,8 +340,3 @@ def test_successors_are_what_there_is_and_what_they_replace_is_not():
             options = backends if pose else supported[row.argument]["options"]
             assert row.new in options
             assert row.only or row.value not in options
-
-
-def test_the_page_has_the_table_of_today():
-    page = old_scripts_page.PAGE.read_text(encoding="utf-8")
-    assert page == old_scripts_page.page(), "run python tests/pages/old_scripts_page.py"

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from pathlib import Path
 from typing import get_args
 
 import typer
-from documents import with_part
+from documents import Part
 
 from feat_pose_plugin.cli import app
 from feat_pose_plugin.cli.options import PANELS
 
-PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
-BEGIN = "<!-- begin: written by tests/pages/command_page.py -->"
-END = "<!-- end: written by tests/pages/command_page.py -->"
+PART = Part("command-line.md", __file__)
 
 
 def commands(group=None, name: str = "feat-pose") -> Iterator[tuple[str, object]]:
@@ -77,10 +74,5 @@ def text() -> str:
     return "\n\n".join(parts)
 
 
-def page() -> str:
-    """The page with its commands as they are now."""
-    return with_part(PAGE, BEGIN, text(), END)
-
-
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    PART.write(text())

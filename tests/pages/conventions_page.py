@@ -11,7 +11,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import torch
-from documents import with_part
+from documents import ROOT, Part
 from matplotlib.figure import Figure
 
 from feat_pose_plugin import convert_pose
@@ -20,10 +20,7 @@ from feat_pose_plugin.pose.conventions import CONVENTIONS, Convention
 from feat_pose_plugin.pose.rotations import rotvec_to_matrix
 from feat_pose_plugin.testing import FACE_68
 
-DOCS = Path(__file__).parents[2] / "docs"
-PAGE = DOCS / "conventions.md"
-BEGIN = "<!-- begin: written by tests/pages/conventions_page.py -->"
-END = "<!-- end: written by tests/pages/conventions_page.py -->"
+PART = Part("conventions.md", __file__)
 
 AXES = {
     (1, 1, 1): "x right, y down, z away from the camera",
@@ -131,7 +128,7 @@ def _rotation_and_range(convention: Convention) -> tuple[str, str]:
     return f"matrix, `{parts[0]}` to `{parts[-1]}` row by row", "a rotation"
 
 
-def page() -> str:
+def text() -> str:
     """The generated part of the page, markers excluded."""
     drawings = "\n".join(f"![{title_of(c)}]({drawing_path(c).name})" for c in DRAWN)
     return "\n\n".join(
@@ -148,7 +145,7 @@ def page() -> str:
 
 
 def drawing_path(column: str) -> Path:
-    return DOCS / f"conventions-{column.lower()}.svg"
+    return ROOT / "docs" / f"conventions-{column.lower()}.svg"
 
 
 def title_of(column: str) -> str:
@@ -198,9 +195,7 @@ def main() -> None:
         }  # fmt: skip
         with mpl.rc_context(style), write_whole(drawing_path(column)) as part:
             draw(column).savefig(part, metadata=metadata)
-    text = with_part(PAGE, BEGIN, page(), END)
-    with write_whole(PAGE) as part:
-        part.write_text(text, encoding="utf-8")
+    PART.write(text())
 
 
 if __name__ == "__main__":

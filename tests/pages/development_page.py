@@ -11,13 +11,10 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from documents import with_part
+from documents import ROOT, Part
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "development.md"
 PACKAGE = ROOT / "feat_pose_plugin"
-BEGIN = "<!-- begin: written by tests/pages/development_page.py -->"
-END = "<!-- end: written by tests/pages/development_page.py -->"
+PART = Part("development.md", __file__)
 
 
 def imports_of_ours(tree: ast.AST) -> Iterator[str]:
@@ -62,10 +59,5 @@ def text() -> str:
     return "\n\n".join(tables)
 
 
-def page() -> str:
-    """The page with its map as it is now."""
-    return with_part(PAGE, BEGIN, text(), END)
-
-
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    PART.write(text())

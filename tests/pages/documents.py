@@ -91,8 +91,25 @@ def python_blocks(page: str) -> list[str]:
     ]
 
 
-def with_part(page: Path, begin: str, part: str, end: str) -> str:
-    """The page with another part between its two markers."""
-    before, rest = page.read_text(encoding="utf-8").split(begin)
-    _, after = rest.split(end)
-    return f"{before}{begin}\n\n{part}\n\n{end}{after}"
+@dataclass(frozen=True)
+class Part:
+    """The part of a page that a script writes, between two comments that name the script."""
+
+    page: str
+    script: str
+
+    def read(self) -> str:
+        """The part as it stands on the page."""
+        return self._split()[2].strip()
+
+    def write(self, text: str) -> None:
+        """Put another part in its place."""
+        before, begin, _, end, after = self._split()
+        PAGES[self.page].write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+
+    def _split(self) -> list[str]:
+        name = re.escape(f"written by tests/pages/{Path(self.script).name}")
+        text = PAGES[self.page].read_text(encoding="utf-8")
+        parts = re.split(rf"(<!-- (?:begin|end): {name} -->)", text)
+        assert len(parts) == 5, f"{self.page} has no part that is {name}"
+        return parts

@@ -7,16 +7,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from documents import with_part
+from documents import Part
 
 from feat_pose_plugin.frameworks.successors import SUCCESSORS, Successor
 
-PAGE = Path(__file__).parents[2] / "docs" / "old-scripts.md"
-BEGIN = "<!-- begin: written by tests/pages/old_scripts_page.py -->"
-END = "<!-- end: written by tests/pages/old_scripts_page.py -->"
-
+PART = Part("old-scripts.md", __file__)
 HEAD = ["| a script says | it becomes | last in py-feat | |", "|---|---|---|---|"]
 
 
@@ -30,8 +25,8 @@ def line(row: Successor) -> str:
     return f"| `{said}` | {became} | {row.until} | {note} |"
 
 
-def page() -> str:
-    """The page with its tables as they are now."""
+def text() -> str:
+    """The tables as they are now."""
     sections = {
         "Models": [row for row in SUCCESSORS if row.value is not None],
         "Arguments of `Detector`": [
@@ -41,11 +36,10 @@ def page() -> str:
             row for row in SUCCESSORS if row.call == "detect"
         ],
     }
-    parts = [
+    return "\n\n".join(
         "\n".join([f"### {title}", "", *HEAD, *map(line, rows)]) for title, rows in sections.items()
-    ]
-    return with_part(PAGE, BEGIN, "\n\n".join(parts), END)
+    )
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    PART.write(text())

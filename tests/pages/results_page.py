@@ -5,11 +5,9 @@ Run it after tests/pages/accuracy.py: ``python tests/pages/results_page.py``.
 
 from __future__ import annotations
 
-from documents import PAGES, with_part
+from documents import PAGES, Part
 
-PAGE = PAGES["README.md"]
-BEGIN = "<!-- begin: written by tests/pages/results_page.py -->"
-END = "<!-- end: written by tests/pages/results_page.py -->"
+PART = Part("README.md", __file__)
 COLUMNS = {
     "mobilefacenet": "py-feat's mobilefacenet",
     "pfld": "py-feat's pfld",
@@ -36,14 +34,14 @@ def errors() -> dict[str, dict[str, str]]:
     return found
 
 
-def page() -> str:
-    """README.md with the table as it is now."""
+def text() -> str:
+    """The table as it is now."""
     lines = [f"| method | {' | '.join(COLUMNS.values())} |", "|---" * (1 + len(COLUMNS)) + "|"]
     for method, by_input in errors().items():
         name = "`pose_mlp_synth`" if method == "ours" else method
         lines.append(f"| {name} | {' | '.join(by_input.get(key, '') for key in COLUMNS)} |")
-    return with_part(PAGE, BEGIN, "\n".join(lines), END)
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    PART.write(text())

@@ -9,12 +9,6 @@ import pytest
 WRITE = "`python tests/pages/conventions_page.py` writes it anew"
 
 
-def test_the_page_is_what_the_code_says():
-    text = conventions_page.PAGE.read_text(encoding="utf-8")
-    written = text.split(conventions_page.BEGIN)[1].split(conventions_page.END)[0]
-    assert written.strip() == conventions_page.page(), WRITE
-
-
 @pytest.mark.parametrize("column", conventions_page.DRAWN)
 def test_the_drawings_are_of_what_the_code_does(column):
     drawing = conventions_page.drawing_path(column).read_text(encoding="utf-8")
