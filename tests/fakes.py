@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
@@ -27,6 +29,20 @@ def faces(count: int, *, seed: int = 0, spread: float = 0.3, noise: float = 0) -
     generator = torch.Generator().manual_seed(seed)
     points = project_face(spread * torch.randn(count, 3, generator=generator))
     return points + noise * torch.randn(points.shape, generator=generator)
+
+
+def table_of(points: Any, prefix: str = "") -> pd.DataFrame:
+    """The columns ``x_0..., y_0..., (z_0...)`` of ``[B, N, 2|3]`` points."""
+    points = np.asarray(points)
+    names = [f"{prefix}{a}_{i}" for a in "xyz"[: points.shape[2]] for i in range(points.shape[1])]
+    return pd.DataFrame(points.swapaxes(1, 2).reshape(len(points), len(names)), columns=names)
+
+
+def meshes_of(canonical_face: np.ndarray, turns: Rotation) -> np.ndarray:
+    """``[B, 478, 3]`` float32 pixels of MediaPipe's canonical face, turned, with irises."""
+    turned = np.stack([canonical_face @ matrix.T for matrix in turns.as_matrix()])
+    irises = np.repeat(turned[:, [159, 386]], 5, axis=1)
+    return (np.concatenate([turned, irises], axis=1) * 20 + 500).astype(np.float32)
 
 
 class Fake(PoseBackend):

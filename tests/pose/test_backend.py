@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fakes import Fake, faces
+from fakes import Fake, faces, table_of
 
 from feat_pose_plugin import (
     FEAT_FACEPOSE_COLUMNS_6D,
@@ -21,7 +21,7 @@ from feat_pose_plugin.mlp.weights import PATH_VARIABLE
 from feat_pose_plugin.pose.conventions import CONVENTIONS, from_rotvec_pose
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.pose.landmark_models import LandmarkModel, find_landmark_model
-from feat_pose_plugin.pose.landmarks import Landmarks, landmark_columns
+from feat_pose_plugin.pose.landmarks import Landmarks
 from feat_pose_plugin.testing import (
     RULES,
     check_known_turns,
@@ -45,7 +45,7 @@ def estimated(backend, landmarks, frame_size=None, **options):
 
 def test_block_has_the_columns_dtype_and_index_of_the_table():
     index = pd.Index(["c", "a", "a", "b"], name="face")
-    table = pd.DataFrame(FACES.mT.reshape(4, 136).numpy(), index, landmark_columns())
+    table = table_of(FACES).set_axis(index)
     block = estimated(Fake(), table)
     assert list(block.columns) == FEAT_FACEPOSE_COLUMNS_6D
     assert FEAT_FACEPOSE_COLUMNS_6D == ["Pitch", "Roll", "Yaw", "X", "Y", "Z"]
@@ -97,7 +97,7 @@ def test_meshes_come_with_depth_to_backends_that_read_it(reads):
 
 
 def test_a_frame_size_of_0_in_a_table_is_not_known():
-    table = pd.DataFrame(FACES.mT.reshape(4, 136).numpy(), columns=landmark_columns())
+    table = table_of(FACES)
     table["FrameHeight"], table["FrameWidth"] = [0, 720, 0, -1], [0, 1280, 1280, 1280]
     fake = Fake()
     block = estimated(fake, table, focal_length=900.0, quality=True)

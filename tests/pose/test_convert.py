@@ -168,35 +168,27 @@ def test_openfaces_own_points_stand_still_in_its_head(feat_folder):
 # Translation
 
 
-def test_units_that_are_both_known_need_no_distance_of_the_eyes():
-    openface = np.array([[0.1, 0.2, 0.3, 10, 20, 300]])
-    mediapipe = convert_pose(openface, "openface", "mediapipe")
-    np.testing.assert_allclose(mediapipe[0, :3, 3], [1, -2, -30])
-    np.testing.assert_allclose(convert_pose(mediapipe, "mediapipe", "openface"), openface)
-
-
-def test_the_distance_of_the_eyes_says_how_long_a_unit_is():
-    pose = np.array([[0.1, 0.2, 0.3, INTER_OCULAR_UNITS, 0, 0]])  # as far as the eyes are apart
-    openface = convert_pose(pose, "feat", "openface", inter_ocular_mm=EYES_MM)
-    assert openface[0, 3] == pytest.approx(EYES_MM)
-    back = convert_pose(openface, "openface", "feat", inter_ocular_mm=EYES_MM)
-    np.testing.assert_allclose(back, pose)
-
-
-@pytest.mark.parametrize("convention", ["openface", "mediapipe", "feat-mp"])
-def test_without_it_the_place_is_not_invented(convention):
-    pose = np.array([[0.1, 0.2, 0.3, 1, 2, 3]])
-    there = convert_pose(pose, "feat", convention)
-    back = convert_pose(there, convention, "feat")
-    np.testing.assert_allclose(back[:, :3], pose[:, :3])
-    assert np.isnan(back[:, 3:]).all()
-    np.testing.assert_array_equal(convert_pose(there, convention, convention), there)
-
-
-def test_pixels_are_no_place_in_space_whatever_the_distance_of_the_eyes():
-    pose = np.array([[0.1, 0.2, 0.3, 1, 2, 3]])
-    assert np.isnan(convert_pose(pose, "feat-mp", "openface", inter_ocular_mm=EYES_MM)[:, 3:]).all()
-    np.testing.assert_array_equal(convert_pose(pose, "feat-mp", "feat-mp"), pose)
+@pytest.mark.parametrize(
+    ("source", "target", "eyes_mm", "place", "there"),
+    [
+        ("openface", "mediapipe", None, [10, 20, 300], [1, -2, -30]),
+        ("feat", "openface", EYES_MM, [INTER_OCULAR_UNITS, 0, 0], [EYES_MM, 0, 0]),
+        ("feat", "openface", None, [1, 2, 3], [np.nan] * 3),
+        ("feat", "mediapipe", None, [1, 2, 3], [np.nan] * 3),
+        ("feat", "feat-mp", EYES_MM, [1, 2, 3], [np.nan] * 3),  # pixels are no place in space
+        ("feat-mp", "openface", EYES_MM, [1, 2, 3], [np.nan] * 3),
+        ("feat-mp", "feat-mp", None, [1, 2, 3], [1, 2, 3]),
+    ],
+)
+def test_the_place_is_in_the_unit_of_the_convention(source, target, eyes_mm, place, there):
+    pose = np.array([[0.1, 0.2, 0.3, *place]])
+    found = convert_pose(pose, source, target, inter_ocular_mm=eyes_mm)
+    np.testing.assert_allclose(
+        found[0, :3, 3] if target == "mediapipe" else found[0, 3:], there, atol=1e-9
+    )
+    back = convert_pose(found, target, source, inter_ocular_mm=eyes_mm)
+    np.testing.assert_allclose(back[0, :3], pose[0, :3])
+    np.testing.assert_allclose(back[0, 3:], np.where(np.isnan(there), np.nan, place), atol=1e-9)
 
 
 @pytest.mark.parametrize("distance", [0, -60.0, np.nan, np.inf])
@@ -247,19 +239,6 @@ def test_shapes_dtypes_and_nan(leading, has_translation, dtype, source, target, 
     np.testing.assert_array_equal(array, found.numpy())
 
 
-def test_rotation_alone_is_the_same_as_with_a_place():
-    rotvec = torch.from_numpy(Rotation.random(50, random_state=0).as_rotvec())
-    for target in CONVENTIONS:
-        alone = convert_pose(rotvec, "rotvec", target)
-        both = convert_pose(pose_of(rotvec), "rotvec", target)
-        if CONVENTIONS[target].representation == "matrix":
-            assert torch.equal(alone, both[:, :3, :3])
-            expected = torch.tensor([[0.0, 0, 0, 1]]).expand(50, 1, 4)
-            assert torch.equal(both[:, 3:], expected.double())
-        else:
-            assert torch.equal(alone, both[:, : alone.shape[1]])
-
-
 def test_img2pose_feat_and_degrees_are_the_same_angles():
     pose = torch.randn(100, 6)  # of the middle angle beyond its range too
     feat = convert_pose(pose, "img2pose", "feat")
@@ -295,13 +274,6 @@ def test_integers_become_float64():
     assert convert_pose(torch.tensor([0, 0, 90]), "feat-0.6", "feat").dtype == torch.float64
 
 
-def test_a_uniform_scale_of_a_matrix_is_left_out():
-    rotation = Rotation.random(random_state=0)
-    found = convert_pose(1.07 * rotation.as_matrix(), "mediapipe", "img2pose")
-    known = convert_pose(rotation.as_matrix(), "mediapipe", "img2pose")
-    np.testing.assert_allclose(found, known)
-
-
 def test_gradients_pass():
     pose = torch.rand(5, 6, requires_grad=True)
     convert_pose(pose, "feat", "300w-lp").sum().backward()
@@ -314,12 +286,7 @@ TRANSPOSED = np.block([[np.eye(3), np.zeros((3, 1))], [1.0, 2.0, 3.0, 1.0]])
 @pytest.mark.parametrize(
     ("data", "source", "target", "parts"),
     [
-        (
-            np.zeros((4, 5)),
-            "feat",
-            "img2pose",
-            ["'feat'", r"\[..., 6\] or \[..., 3\]", r"\[4, 5\]"],
-        ),
+        (np.zeros((4, 5)), "feat", "rotvec", [r"'feat'.*\[..., 6\] or \[..., 3\].*\[4, 5\]"]),
         (np.zeros(()), "feat", "img2pose", [r"got \[\]"]),
         (np.zeros((4, 6)), "quaternion", "feat", [r"\[..., 7\] or \[..., 4\]"]),
         (np.zeros((4, 6)), "matrix", "feat", [r"\[..., 4, 4\] or \[..., 3, 3\]", r"\[4, 6\]"]),
@@ -333,6 +300,18 @@ TRANSPOSED = np.block([[np.eye(3), np.zeros((3, 1))], [1.0, 2.0, 3.0, 1.0]])
         (np.zeros(6), None, "feat", ["Pass source"]),
         (np.array(["a", "b", "c"]), "feat", "img2pose", ["must be real numbers", "<U1"]),
         ([[0.0, 0, 0]], "feat", "img2pose", ["list"]),
+        *(
+            (data, "feat", "img2pose", ["pose must be real numbers .*, got "])
+            for data in (
+                torch.zeros(2, 6, dtype=torch.complex64),
+                torch.zeros(2, 6, dtype=torch.bool),
+                torch.zeros(2, 6).to_sparse(),
+                torch.zeros(2, 6, device="meta"),
+                torch.empty(2, 6, dtype=torch.bits8),
+                np.zeros((2, 6), bool),
+                np.zeros((2, 6), complex),
+            )
+        ),
     ],
 )
 def test_what_is_no_pose_is_refused(data, source, target, parts):
@@ -479,7 +458,7 @@ def tables(tmp_path: Path) -> list[Path]:
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 @pytest.mark.parametrize("place", [0, 1])
-@pytest.mark.parametrize("target", ["feat", "openface", "mediapipe"])
+@pytest.mark.parametrize("target", ["openface", "mediapipe"])
 def test_the_command_converts_files(place, suffix, target, tables, tmp_path):
     source, out = tables[place], tmp_path / f"out{suffix}"
     said = ["--from", "300w-lp"] if source.suffix == ".csv" else []
@@ -516,22 +495,18 @@ def test_text_of_a_csv_that_is_not_pose_stays_as_it_is(tmp_path):
 
 def test_what_the_command_refuses(tables, tmp_path):
     csv, parquet = tables
-    out = tmp_path / "out.csv"
-    refused(
-        feat_pose("convert", csv, "-o", out, "--to", "feat"), 2, str(csv), "does not say", "--from"
-    )
-    refused(
-        feat_pose("convert", parquet, "-o", out, "--from", "feat", "--to", "img2pose"),
-        2, str(parquet), "'300w-lp'", "'feat'",
-    )  # fmt: skip
-    refused(feat_pose("convert", csv, "-o", out, "--from", "aflw", "--to", "feat"), 2, "'aflw'")
-    refused(feat_pose("convert", csv, "-o", out, "--from", "quaternion", "--to", "feat"), 2, "q_w")
-    refused(feat_pose("convert", csv, "-o", out, "--from", "feat"), 2, "--to")
-    csv.write_text("Pitch,Roll,Yaw\n1,2,left\n")
-    refused(feat_pose("convert", csv, "-o", out, "--from", "feat", "--to", "img2pose"), 2, "'left'")
-    refused(
-        feat_pose("convert", csv, "-o", csv, "--from", "feat", "--to", "img2pose"), 2, "--force"
-    )
+    bad, out = tmp_path / "bad.csv", tmp_path / "out.csv"
+    bad.write_text("Pitch,Roll,Yaw\n1,2,left\n")
+    for source, target, options, *parts in (
+        (csv, out, "--to feat", str(csv), "does not say", "--from"),
+        (parquet, out, "--from feat --to img2pose", str(parquet), "'300w-lp'", "'feat'"),
+        (csv, out, "--from aflw --to feat", "'aflw'"),
+        (csv, out, "--from quaternion --to feat", "q_w"),
+        (csv, out, "--from feat", "--to"),
+        (bad, out, "--from feat --to img2pose", "'left'"),
+        (csv, csv, "--from feat --to img2pose", "--force"),
+    ):
+        refused(feat_pose("convert", source, "-o", target, *options.split()), 2, *parts)
     assert not out.exists()
 
 
@@ -543,29 +518,6 @@ def test_the_help_names_every_convention():
         assert wanted <= set(re.findall(r"[\w.-]*\w", text))
 
 
-def test_many_files_go_into_a_folder(tables, tmp_path):
-    result = feat_pose("convert", *tables, "-o", tmp_path, "--from", "300w-lp", "--to", "feat")
-    assert result.exit_code == 0, result.output
-    assert {"pose.csv", "pose.parquet"} <= {path.name for path in tmp_path.iterdir()}
-
-
-@pytest.mark.parametrize(
-    "pose",
-    [
-        torch.zeros(2, 6, dtype=torch.complex64),
-        torch.zeros(2, 6, dtype=torch.bool),
-        torch.zeros(2, 6).to_sparse(),
-        torch.zeros(2, 6, device="meta"),
-        torch.empty(2, 6, dtype=torch.bits8),
-        np.zeros((2, 6), bool),
-        np.zeros((2, 6), complex),
-    ],
-)
-def test_what_holds_no_real_numbers_is_refused(pose):
-    with pytest.raises(ConventionError, match=r"pose must be real numbers .*, got "):
-        convert_pose(pose, "feat", "img2pose")
-
-
 def test_what_is_masked_is_missing():
     pose = np.ma.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3]], mask=[[0, 1, 0], [0, 0, 0]])
     found = convert_pose(pose, "feat", "300w-lp")
@@ -573,7 +525,7 @@ def test_what_is_masked_is_missing():
     np.testing.assert_array_equal(found[1], convert_pose(pose.data, "feat", "300w-lp")[1])
 
 
-@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e150, 1e307])
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1.07, 1e150, 1e307])
 @pytest.mark.parametrize("source", ["quaternion", "matrix", "mediapipe"])
 def test_no_length_of_a_quaternion_or_scale_of_a_matrix_is_too_much(source, scale):
     known = np.array([[0.3, -0.2, 0.1]])

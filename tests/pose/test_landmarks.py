@@ -7,8 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from fakes import meshes_of, table_of
 from scipy.spatial.transform import Rotation
 
 from feat_pose_plugin.errors import LandmarkError
@@ -22,7 +21,6 @@ from feat_pose_plugin.pose.landmarks import (
     MIRROR_68,
     Landmarks,
     landmark_columns,
-    outer_eye_distance,
     read_landmarks,
     usable_rows,
 )
@@ -42,16 +40,8 @@ def faces() -> np.ndarray:
 @pytest.fixture
 def meshes(canonical_face) -> np.ndarray:
     """``[6, 478, 3]`` float32 pixels: MediaPipe's canonical face, turned, with irises."""
-    rotations = Rotation.from_rotvec(np.linspace(-0.6, 0.6, 3 * COUNT).reshape(COUNT, 3))
-    turned = np.stack([canonical_face @ matrix.T for matrix in rotations.as_matrix()])
-    irises = np.repeat(turned[:, [159, 386]], 5, axis=1)
-    return (np.concatenate([turned, irises], axis=1) * 20 + 500).astype(np.float32)
-
-
-def table_of(points: np.ndarray, prefix: str = "") -> pd.DataFrame:
-    """The columns ``x_0..., y_0..., (z_0...)`` of ``[B, N, 2|3]`` points."""
-    names = [f"{prefix}{a}_{i}" for a in "xyz"[: points.shape[2]] for i in range(points.shape[1])]
-    return pd.DataFrame(points.transpose(0, 2, 1).reshape(len(points), -1), columns=names)
+    turns = np.linspace(-0.6, 0.6, 3 * COUNT).reshape(COUNT, 3)
+    return meshes_of(canonical_face, Rotation.from_rotvec(turns))
 
 
 CROP = 700.0  # pixels a side
@@ -70,14 +60,11 @@ def kinds(read: Landmarks) -> list[str]:
 # The tables of vertices
 
 
-def test_mirror_table_is_its_own_inverse():
-    mirror = np.array(MIRROR_68)
-    np.testing.assert_array_equal(mirror[mirror], np.arange(68))
-
-
 def test_mirror_table_maps_a_symmetric_face_onto_itself():
     mirrored = FACE_68[list(MIRROR_68)] * torch.tensor([-1.0, 1, 1])
     assert torch.equal(mirrored, FACE_68)
+    mirror = np.array(MIRROR_68)
+    np.testing.assert_array_equal(mirror[mirror], np.arange(68))
 
 
 def test_mesh_vertices_are_symmetric_on_mediapipes_canonical_face(canonical_face):
@@ -196,19 +183,13 @@ def test_real_arrays_of_any_dtype(dtype, faces):
     np.testing.assert_array_equal(read.points, array)
 
 
-@pytest.mark.parametrize("dtype", ["int64", "float32", "float64", "Int64", "Float32", "object"])
-def test_tables_of_any_dtype(dtype, faces):
-    whole = faces.round()
-    table = table_of(whole).astype(dtype)
-    np.testing.assert_array_equal(read_landmarks(table).points, whole)
-
-
-@pytest.mark.parametrize("dtype", ["Int64", "Float64", "object", "double[pyarrow]"])
+@pytest.mark.parametrize("dtype", ["float32", "Int64", "Float64", "object", "double[pyarrow]"])
 def test_empty_cells_of_any_dtype_are_rows_without_a_face(dtype, faces):
     table = table_of(faces.round()).astype(dtype)
-    table.loc[2, "y_40"] = pd.NA if dtype != "object" else None
+    table.loc[2, "y_40"] = {"object": None, "float32": np.nan}.get(dtype, pd.NA)
     points = read_landmarks(table).points
-    assert points[2].isnan().sum() == 1
+    assert points.isnan().nonzero().tolist() == [[2, 40, 1]]
+    np.testing.assert_array_equal(points[3:], faces[3:].round())
     assert usable_rows(points).tolist() == [True, True, False, True, True, True]
 
 
@@ -238,9 +219,10 @@ def test_numbers_saved_as_text_are_numbers_and_marks_are_missing(dtype, missing,
 def test_text_among_numbers_is_named_with_row_and_column(dtype, faces):
     table = table_of(faces).astype(str)
     table.loc[3, "y_40"] = "lost" * 200
-    with pytest.raises(LandmarkError, match="row 3 of column 'y_40' holds 'lostlost") as raised:
+    with pytest.raises(LandmarkError, match="row 3 of column 'y_40' holds 'lostlost"):
         read_landmarks(table.astype(TEXTS[dtype]))
-    assert len(str(raised.value)) < 400
+    with pytest.raises(LandmarkError, match=r"row 3 \(index 'd'\) of column 'y_40' holds 'lost"):
+        read_landmarks(table.astype(TEXTS[dtype]).set_axis(list("abcdef")))
 
 
 def test_memory_layout_does_not_matter(faces):
@@ -263,20 +245,11 @@ def test_source_is_left_alone_and_no_gradient_is_kept(faces, block_vertices, mes
 
 @pytest.mark.parametrize("shape", [(0, 68, 2), (0, 68, 3), (0, 136), (0, 468, 2), (0, 478, 3)])
 def test_no_rows(shape):
-    for source in (torch.empty(shape), np.empty(shape)):
+    tables = [table_of(np.empty(shape))] if len(shape) == 3 and shape[1:] != (68, 3) else []
+    for source in (torch.empty(shape), np.empty(shape), *tables):
         read = read_landmarks(source)
         assert read.points.shape == (0, 68, 2)
         assert read.which.shape == (0,)
-
-
-def test_tables_without_rows(faces, meshes):
-    for table in (
-        table_of(faces)[:0],
-        table_of(meshes)[:0],
-        table_of(meshes, "mesh_")[:0],
-        pd.DataFrame(columns=landmark_columns()),
-    ):
-        assert read_landmarks(table).points.shape == (0, 68, 2)
 
 
 def test_columns_that_are_not_landmarks_may_be_anything(faces):
@@ -309,23 +282,6 @@ def test_usable_rows_have_finite_points_and_two_eyes(faces, dtype):
     points[6, 36, 1] = 2.0**64
     assert usable_rows(points).tolist() == [True, *[False] * 6, True]
     assert usable_rows(points[:0]).shape == (0,)
-
-
-def test_eye_distance_is_that_of_the_outer_corners():
-    points = torch.zeros(1, 68, 2)
-    points[0, 36] = torch.tensor([3.0, 0])
-    points[0, 45] = torch.tensor([0.0, 4])
-    assert outer_eye_distance(points).tolist() == [5]
-
-
-@given(
-    st.floats(1e-2, 1e3),
-    st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)),
-    st.floats(-1.2, 1.2),
-)
-def test_a_face_is_usable_wherever_it_is_and_however_large(scale, shift, yaw):
-    points = project_face(torch.tensor([[0.0, yaw, 0.0]])) * scale + torch.tensor(shift)
-    assert usable_rows(points).all()
 
 
 # Landmark types
@@ -381,17 +337,13 @@ def test_respaced_jaw_of_a_symmetric_face_is_symmetric(canonical_face, block_ver
     assert np.linalg.norm(before, axis=1).max() > 0.2 * eyes  # what the table does to it
 
 
-def test_said_type_wins_over_a_recognised_block(canonical_face, block_vertices):
-    block = canonical_face[None, block_vertices, :2]
-    said = read_landmarks(block, "2d")
-    assert set(kinds(said)) == {"2d"}
-    assert torch.equal(said.points, read_landmarks(block).points)
-
-
 def test_blocks_and_other_rows_may_be_mixed(faces, canonical_face, block_vertices):
     block = (canonical_face[None, block_vertices, :2] * 20 + 500).astype(np.float32)
     missing = np.full_like(block, np.nan)
+    said = read_landmarks(block, "2d")
+    assert kinds(said) == ["2d"]
     mixed = read_landmarks(np.concatenate([block, faces, missing, block]))
+    assert torch.equal(said.points, mixed.points[:1])
     assert kinds(mixed) == ["3d", *["2d"] * (COUNT + 1), "3d"]
     np.testing.assert_array_equal(mixed.points[1 : COUNT + 1], faces)
     assert mixed.points[COUNT + 1].isnan().all()
@@ -456,6 +408,9 @@ def test_wrong_shape_is_repeated_and_the_right_ones_named(shape):
     [
         (torch.zeros(1, 68, 2, dtype=torch.bool), "torch.bool"),
         (torch.zeros(1, 68, 2, dtype=torch.complex64), "torch.complex64"),
+        (torch.zeros(1, 68, 2).to_sparse(), "sparse"),
+        (torch.zeros(1, 68, 2, device="meta"), "meta"),
+        (torch.zeros(1, 68, 2).to_mkldnn(), "mkldnn"),
         (np.zeros((1, 68, 2), bool), "bool"),
         (np.zeros((1, 68, 2), complex), "complex128"),
         (np.zeros((1, 68, 2), object), "object"),
@@ -465,12 +420,6 @@ def test_wrong_shape_is_repeated_and_the_right_ones_named(shape):
 )
 def test_points_that_are_not_real_numbers(source, named):
     with pytest.raises(LandmarkError, match=f"real numbers.*{named}"):
-        read_landmarks(source)
-
-
-@pytest.mark.parametrize("source", [[[0, 0]] * 68, "landmarks.csv", None, 5, {"x_0": [1]}])
-def test_other_types_are_named(source):
-    with pytest.raises(LandmarkError, match=rf"got builtins\.{type(source).__name__}"):
         read_landmarks(source)
 
 
@@ -542,11 +491,3 @@ def test_landmark_columns_that_come_twice_are_named(faces):
         read_landmarks(twice)
     with pytest.raises(LandmarkError, match="more than once: 'x_5'"):
         read_landmarks(table.assign(**{" x_5": 0.0}))
-
-
-def test_text_among_the_numbers_is_found(faces):
-    table = table_of(faces).set_axis(list("abcdef")).astype({"y_7": object})
-    table.loc["b", "y_7"] = None  # an empty cell is no text
-    table.loc["d", "y_7"] = "n/a?"
-    with pytest.raises(LandmarkError, match=r"row 3 \(index 'd'\) of column 'y_7' holds 'n/a\?'"):
-        read_landmarks(table)

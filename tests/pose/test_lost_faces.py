@@ -9,23 +9,13 @@ import pandas as pd
 import pytest
 import torch
 from command import feat_pose
+from fakes import faces, table_of
 
 from feat_pose_plugin import estimate_pose
 from feat_pose_plugin.errors import LandmarkError
-from feat_pose_plugin.pose.landmarks import landmark_columns
-from feat_pose_plugin.testing import project_face
 
 POSE = ["Pitch", "Roll", "Yaw"]
 HEIGHT, WIDTH = 720, 1280
-
-
-def faces(number: int) -> torch.Tensor:
-    turns = 0.2 * torch.randn(number, 3, generator=torch.Generator().manual_seed(0))
-    return project_face(turns)
-
-
-def table_of(points: torch.Tensor) -> pd.DataFrame:
-    return pd.DataFrame(points.mT.flatten(1).numpy(), columns=landmark_columns())
 
 
 def by_the_command(table: pd.DataFrame, folder: Path, *options: object) -> pd.DataFrame:
@@ -46,12 +36,8 @@ def test_rows_that_openface_lost_have_no_pose_and_unsure_ones_a_flag(tmp_path):
         np.testing.assert_allclose(pose[POSE].drop(1), plain[POSE].drop(1), atol=1e-5)
         assert pose.loc[1, POSE].isna().all()
         assert pose["PoseFlags"].fillna("lost").tolist() == ["", "lost", "confidence", "", ""]
-
-
-def test_success_that_is_no_number_is_refused():
-    openface = table_of(faces(2)).assign(success=["yes", "no"], confidence=1.0)
     with pytest.raises(LandmarkError, match="row 0 of column 'success' holds 'yes'"):
-        estimate_pose(openface)
+        estimate_pose(openface.assign(**{" success": "yes"}))
 
 
 @pytest.mark.parametrize("landmark", [0, 30, 36])

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fakes import table_of
 
 from feat_pose_plugin import convert_pose, estimate_pose
 from feat_pose_plugin.motion import angular_velocity
 from feat_pose_plugin.pose.conventions import CONVENTIONS
 from feat_pose_plugin.pose.estimate import PoseEstimator
-from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.pose.meshes import MESH_VERTICES_68
 from feat_pose_plugin.pose.reference_face import load_reference_face, load_rigid_face
 from feat_pose_plugin.pose.registry import get_pose_backend
@@ -79,7 +79,7 @@ def test_a_table_is_estimated_with_the_threads_that_were_set(
     faces: np.ndarray, tmp_path: Path
 ) -> None:
     """To the last bit, though threads of its own estimate it."""
-    table = pd.DataFrame(faces.transpose(0, 2, 1).reshape(-1, 136), columns=landmark_columns())
+    table = table_of(faces)
     table[:7].to_parquet(tmp_path / "in.parquet")
     estimator = PoseEstimator(backend=get_pose_backend("pose_mlp_synth"))
     torch.set_num_threads(2)
@@ -95,7 +95,7 @@ def test_the_form_of_the_data_does_not_matter(faces: np.ndarray, tmp_path: Path)
     """Text with all digits, Parquet, a table, and every layout of memory and coordinates."""
     faces = faces[:300]
     expected = pose_of(faces)
-    table = pd.DataFrame(faces.transpose(0, 2, 1).reshape(-1, 136), columns=landmark_columns())
+    table = table_of(faces)
     shuffled = table[[*reversed(table.columns)]]
     for form in (
         table, shuffled, table.to_numpy(), np.asfortranarray(faces), torch.from_numpy(faces)
@@ -163,11 +163,9 @@ def test_far_from_the_origin_only_the_rounding_of_the_input_is_lost(
 def test_meshes_in_tables_far_from_the_origin(faces: np.ndarray) -> None:
     mesh = np.zeros((200, 468, 2))
     mesh[:, list(MESH_VERTICES_68)] = faces[:200]
-    columns = [f"{axis}_{vertex}" for axis in "xy" for vertex in range(468)]
 
     def estimate(points: np.ndarray) -> np.ndarray:
-        table = pd.DataFrame(points.transpose(0, 2, 1).reshape(len(points), -1), columns=columns)
-        found = estimate_pose(table, quality=True)
+        found = estimate_pose(table_of(points), quality=True)
         return found[[*ANGLES, "PoseResidual"]].to_numpy()
 
     np.testing.assert_allclose(estimate(mesh + 1e5), estimate(mesh), rtol=0, atol=1e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fakes import told
+from fakes import faces, table_of, told
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -17,7 +17,6 @@ from feat_pose_plugin.errors import FrameSizeError, OptionError
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE
 from feat_pose_plugin.pose.camera import find_camera, line_of_sight
 from feat_pose_plugin.pose.landmark_models import LandmarkKind, find_landmark_model
-from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.pose.reference_face import load_reference_face
 from feat_pose_plugin.testing import project_face
 
@@ -293,7 +292,7 @@ def test_frame_sizes_row_by_row_and_unknown_ones():
             for i in range(4)
         ]
     )
-    table = pd.DataFrame(points.mT.reshape(4, 136).numpy(), columns=landmark_columns())
+    table = table_of(points)
     table[["FrameHeight", "FrameWidth"]] = sizes
     options = {"landmark_model": "3d", "convention": "img2pose", "rotation_frame": "camera"}
     for pose in (
@@ -325,7 +324,7 @@ def test_frame_sizes_row_by_row_and_unknown_ones():
 
 def test_the_cameras_frame_without_any_frame_size_is_refused():
     points = project_face(torch.zeros(2, 3))
-    table = pd.DataFrame(points.mT.reshape(2, 136).numpy(), columns=landmark_columns())
+    table = table_of(points)
     for source in (points, table):
         for part in ({}, {"focal_length": 900.0}, {"principal_point": (1.0, 2.0)}):
             with pytest.raises(FrameSizeError, match="frame_size=\\(height, width\\)"):
@@ -362,7 +361,7 @@ def test_options_that_cannot_be_are_refused_and_repeated(option, value):
 
 
 def test_rows_without_a_face_are_nan_and_disturb_no_other():
-    points = project_face(0.3 * torch.randn(6, 3, generator=torch.Generator().manual_seed(0)))
+    points = faces(6)
     expected = estimate_pose(points, frame_size=(720, 1280), rotation_frame="camera").to_numpy()
     points[1], points[3, 5, 0], points[4, 36] = torch.nan, torch.inf, points[4, 45]
     pose = estimate_pose(points, frame_size=(720, 1280), rotation_frame="camera")

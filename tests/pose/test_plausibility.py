@@ -7,15 +7,14 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from fakes import faces, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feat_pose_plugin import PoseWarning, estimate_pose
 from feat_pose_plugin.errors import LandmarkError
-from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.testing import project_face
 
 SETS = {
@@ -30,11 +29,6 @@ SETS = {
         for name in ("aflw", "rend", "p04", "video")
     },
 }
-
-
-def faces(number: int = 20, seed: int = 0) -> torch.Tensor:
-    turns = torch.randn(number, 3, generator=torch.Generator().manual_seed(seed))
-    return project_face(turns * torch.tensor([0.3, 0.6, 0.3]))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +49,7 @@ def test_certain_mistakes_are_refused_and_the_message_says_how_to_pass_them(spoi
         estimate_pose(points)
     assert len(str(error.value)) < 400
     if points.dim() == 3:
-        table = pd.DataFrame(points.mT.flatten(1), columns=landmark_columns())
+        table = table_of(points)
         with pytest.raises(LandmarkError, match=said):
             estimate_pose(table)
 
@@ -70,7 +64,7 @@ def test_a_normalised_mesh_is_refused(canonical_face):
 def test_points_that_are_no_faces_are_warned_of_once(points):
     random = np.random.default_rng(0)
     wrong = {
-        "another order": faces()[:, random.permutation(68)],
+        "another order": faces(20)[:, random.permutation(68)],
         "noise": random.random((50, 68, 2)),
     }
     with pytest.warns(PoseWarning, match="do not lie like a face") as found:

@@ -9,14 +9,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
-from fakes import told
+from fakes import faces, table_of, told
 from scipy.spatial.transform import Rotation
 from test_placement import line_of_sight_of, seen
 
 from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, estimate_pose, get_pose_backend
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.pose.landmark_models import find_landmark_model
-from feat_pose_plugin.pose.landmarks import landmark_columns, outer_eye_distance
+from feat_pose_plugin.pose.landmarks import outer_eye_distance
 from feat_pose_plugin.pose.quality import LARGEST_YAW_DEG
 from feat_pose_plugin.tables.pose_tables import estimate_table
 from feat_pose_plugin.testing import project_face
@@ -34,15 +34,11 @@ def judged(points: torch.Tensor, turn: Rotation, **options) -> pd.DataFrame:
     return estimate_pose(points, pose_model=known, quality=True, **options)[QUALITY]
 
 
-def table_of(points: torch.Tensor) -> pd.DataFrame:
-    return pd.DataFrame(points.mT.reshape(-1, 136).numpy(), columns=landmark_columns())
-
-
 # Form
 
 
 def test_columns_come_when_asked_for_and_change_no_other():
-    points = project_face(0.3 * torch.randn(4, 3, generator=torch.Generator().manual_seed(0)))
+    points = faces(4)
     points[2] = torch.nan
     plain, both = (estimate_pose(points, quality=asked) for asked in (False, True))
     assert list(plain.columns) == FEAT_FACEPOSE_COLUMNS_6D
@@ -112,7 +108,7 @@ def test_it_is_a_share_of_the_distance_of_the_eyes_in_space(yaw):
 
 
 def test_it_does_not_depend_on_place_size_or_frame():
-    points = project_face(0.3 * torch.randn(20, 3, generator=torch.Generator().manual_seed(0)))
+    points = faces(20)
     points += 4 * torch.randn(points.shape, generator=torch.Generator().manual_seed(1))
     expected = estimate_pose(points, quality=True)["PoseResidual"]
     for other in (
