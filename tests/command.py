@@ -1,11 +1,15 @@
-"""The command `feat-pose`, in this process or in one of its own."""
+"""The command `feat-pose`, in this process, in one of its own, or on a terminal."""
 
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from typer.testing import CliRunner, Result
@@ -27,6 +31,20 @@ def refused(result: Result, status: int, *parts: str) -> None:
     for part in parts:
         assert part in " ".join(result.stderr.split())
     assert "Traceback" not in result.output
+
+
+def on_terminal(*arguments: object, columns: int) -> str:
+    """What the command writes to stderr where that is a terminal."""
+    reader, writer = pty.openpty()
+    termios.tcsetwinsize(writer, (24, columns))
+    shown = b""
+    with subprocess.Popen([COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=writer):
+        os.close(writer)
+        with suppress(OSError):  # the other end is closed
+            while chunk := os.read(reader, 4096):
+                shown += chunk
+    os.close(reader)
+    return shown.decode()
 
 
 def start(*arguments: object, **settings: object) -> subprocess.Popen[str]:

@@ -54,9 +54,9 @@ def test_light_imports_load_nothing_heavy(code: str) -> None:
     assert loaded & HEAVY == set()
 
 
-def test_estimating_and_the_demo_import_neither_feat_nor_dask() -> None:
+def test_estimating_and_the_demo_import_neither_feat_nor_dask(tmp_path: Path) -> None:
     loaded = modules_loaded_by(
-        "import feat_pose_plugin.cli.demo as demo; demo.estimate_demo(); import feat_pose_plugin"
+        f"from feat_pose_plugin.cli import app; app(['demo', '-o', '{tmp_path / 'demo'}'])"
     )
     assert "torch" in loaded
     assert loaded & {"feat", "dask", "distributed"} == set()

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 WEIGHTS = {
     f"feat_pose_plugin/{path}"
-    for kind in ("2d", "3d")
+    for kind in ("2d", "3d", "mesh")
     for path in (
         f"mlp/bundled/pose_mlp_synth_{kind}.safetensors",
         f"mlp/bundled/pose_mlp_synth_{kind}.json",
@@ -71,20 +71,20 @@ def test_installed_on_its_own_it_passes_the_demo(form: str, built: Path, tmp_pat
     """Dependencies are those of this environment; nothing is downloaded."""
     (package,) = built.glob(f"*.{form}")
     venv.create(tmp_path / "venv", with_pip=False)
-    python = tmp_path / "venv" / "bin" / "python"
     (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
     here = next(path for path in sys.path if path.endswith("site-packages"))
     options = ["--no-deps", "--no-index", "--no-build-isolation", "--target", site]
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", *options, package], check=True)
-    code = "import feat_pose_plugin; print(feat_pose_plugin.__file__)"
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     (site / "dependencies.pth").write_text(f"{here}\n")
+    code = (
+        "import feat_pose_plugin; print(feat_pose_plugin.__file__)\n"
+        "from feat_pose_plugin.cli import app; app(['demo', '-o', 'demo'])"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     run = {"env": environment, "cwd": tmp_path, "check": True, "capture_output": True, "text": True}
-    where = subprocess.run([python, "-c", code], **run)
-    assert Path(where.stdout.strip()).is_relative_to(site)
-    command = "from feat_pose_plugin.cli import app; app(['demo', '-o', 'demo'])"
-    said = subprocess.run([python, "-c", command], **run)
-    assert said.stdout.count("wrote ") == 2
+    said = subprocess.run([tmp_path / "venv" / "bin" / "python", "-c", code], **run).stdout
+    assert Path(said.splitlines()[0]).is_relative_to(site)
+    assert said.count("wrote ") == 2
 
 
 def test_each_dependency_has_a_lowest_version_which_is_tested() -> None:

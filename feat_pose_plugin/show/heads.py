@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -22,7 +22,6 @@ from feat_pose_plugin.pose.tag import read_tag
 from feat_pose_plugin.show.poses import in_feat
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
 BOX_COLUMNS = ["FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight"]
@@ -31,8 +30,7 @@ NOSE_TIP = 30
 _AXES = torch.tensor([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.5]])
 
 
-@dataclass(frozen=True)
-class Heads:
+class Heads(NamedTuple):
     """Heads in a picture.
 
     Attributes:
@@ -50,8 +48,6 @@ class Heads:
 
 def find_heads(table: pd.DataFrame, size: tuple[int, int], convention: str | None) -> Heads:
     """Where the heads of a table are in pictures of a size (height, width)."""
-    import pandas as pd
-
     pose = in_feat(table, convention)
     # A plain DataFrame, because selecting from a Fex builds a Fex.
     plain = pd.DataFrame(table).rename(columns=lambda label: str(label).strip())
@@ -59,39 +55,36 @@ def find_heads(table: pd.DataFrame, size: tuple[int, int], convention: str | Non
     tag = read_tag(pose)
     camera = find_camera(size)[None]
     values = to_rotvec_pose(torch.from_numpy(pose.to_numpy(np.float32)), "feat")
+    rotation, translation = rotvec_to_matrix(values[:, :3]), values[:, 3:]
     if tag is not None and tag.translation_unit != "img2pose":
-        values[:, 3:] = torch.nan
-    rotation = rotvec_to_matrix(values[:, :3])
-    turned = tag is not None and tag.rotation_frame == "camera"
+        translation = torch.full_like(translation, torch.nan)
 
     def to_camera(seen_at: Tensor) -> Tensor:
+        turned = tag is not None and tag.rotation_frame == "camera"
         return rotation if turned else line_of_sight(seen_at, camera) @ rotation
 
     device = torch.device("cpu")
-    face = load_reference_face(find_landmark_model("2d"), device).expand(len(plain), -1, -1)
+    face = load_reference_face(find_landmark_model("2d"), device).repeat(len(plain), 1, 1)
     if "x_0" in plain or "mesh_x_0" in plain:
         landmarks = read_landmarks(plain)
         rotation = to_camera(landmarks.points.mean(dim=1))
-        translation = torch.empty_like(values[:, 3:])
-        face = face.clone()
         for number, model in enumerate(landmarks.models):
             rows = landmarks.which == number
             face[rows] = load_reference_face(model, device)
             rigid = load_rigid_face(model, device)
             translation[rows] = rigid.locate(landmarks.points[rows], rotation[rows], camera)
-    elif (box := _boxes(plain)) is not None:
+    elif all(find_column(plain, name) is not None for name in BOX_COLUMNS):
+        box = _boxes(plain)
         rotation = to_camera(box[:, :2] + box[:, 2:] / 2)
         translation = _fill_box(box, face @ rotation.mT, camera)
-    elif values[:, 3:].isfinite().any():
-        translation = values[:, 3:]
+    elif translation.isfinite().any():
         rotation = to_camera(_project(translation, camera))
     else:
         raise PictureError(
             "nothing in the table says where the heads are. It needs landmark columns, or the "
             f"columns {', '.join(BOX_COLUMNS)}, or X, Y, Z in units of the reference face."
         )
-    tip = face[:, [NOSE_TIP]]
-    points = torch.cat([face, tip + INTER_OCULAR_UNITS * _AXES], dim=1)
+    points = torch.cat([face, face[:, [NOSE_TIP]] + INTER_OCULAR_UNITS * _AXES], dim=1)
     points = points @ rotation.mT + translation[:, None]
     depth = points[..., 2]
     rows = points.isfinite().flatten(1).all(dim=1) & (depth > 0).all(dim=1)
@@ -103,22 +96,16 @@ def find_heads(table: pd.DataFrame, size: tuple[int, int], convention: str | Non
     )
 
 
-def _boxes(table: pd.DataFrame) -> Tensor | None:
-    """``[B, 4]`` float32 face boxes, NaN where there is none; None where no column has them."""
-    values = []
-    for name in BOX_COLUMNS:
-        column = find_column(table, name)
-        if column is None:
-            return None
-        values.append(to_doubles(column, PictureError))
+def _boxes(table: pd.DataFrame) -> Tensor:
+    """``[B, 4]`` float32 face boxes, NaN where there is none."""
+    values = [to_doubles(table[name], PictureError) for name in BOX_COLUMNS]
     return torch.from_numpy(np.stack(values, axis=1)).float()
 
 
 def _require_size(table: pd.DataFrame, size: tuple[int, int]) -> None:
+    """Refuse a table about frames of another size."""
     sizes = frame_sizes_of(table)
-    if sizes is None:
-        return
-    known = sizes[sizes.isfinite().all(dim=1)]
+    known = torch.empty(0, 2) if sizes is None else sizes[sizes.isfinite().all(dim=1)]
     wrong = known[(known != known.new_tensor(size)).any(dim=1)]
     if len(wrong):
         height, width = wrong[0].tolist()
@@ -135,17 +122,11 @@ def _project(points: Tensor, camera: Tensor) -> Tensor:
 
 
 def _fill_box(box: Tensor, turned: Tensor, camera: Tensor) -> Tensor:
-    """Where turned faces stand that are as wide as their boxes and touch the bottom.
+    """``[B, 3]``, where turned faces stand that are as wide as their boxes and touch the bottom.
 
     Detectors draw a face's box from the hairline to the chin, and the landmarks begin at the brows.
-
-    Args:
-        box: ``[B, 4]`` x, y, width and height in pixels.
-        turned: ``[B, 68, 3]`` faces in the camera's axes.
-        camera: ``[1, 3]``.
-
-    Returns:
-        ``[B, 3]`` translations, as if both sides of the face were equally far away.
+    ``box`` is ``[B, 4]`` x, y, width and height in pixels, ``turned`` ``[B, 68, 3]`` in the
+    camera's axes; both sides of a face are taken to be equally far away.
     """
     across, down = turned[..., 0], turned[..., 1]
     ends = torch.stack([across.argmin(dim=1), across.argmax(dim=1), down.argmax(dim=1)], dim=1)

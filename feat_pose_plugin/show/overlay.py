@@ -8,12 +8,12 @@ points.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.path import Path as Outline
 from matplotlib.transforms import Affine2D
@@ -23,25 +23,20 @@ from feat_pose_plugin.errors import PictureError, PoseWarning
 from feat_pose_plugin.files import write_whole, writing
 from feat_pose_plugin.pose.landmarks import LANDMARKS
 from feat_pose_plugin.show.heads import NOSE_TIP, Heads, find_heads
-from feat_pose_plugin.show.video import Frames, Progress, change_video
+from feat_pose_plugin.show.video import Frame, read_frames, write_video
 from feat_pose_plugin.tables.frames import first_frame, frame_numbers, rows_about, usual_step
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
 PICTURE_FORMATS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 _STROKES = (
     [*range(17)],  # jaw
-    [*range(17, 22)],  # brows
-    [*range(22, 27)],
-    [*range(27, 31)],  # nose
-    [*range(31, 36)],
-    [*range(36, 42), 36],  # eyes
-    [*range(42, 48), 42],
-    [*range(48, 60), 48],  # lips
-    [*range(60, 68), 60],
+    *([*range(17, 22)], [*range(22, 27)]),  # brows
+    *([*range(27, 31)], [*range(31, 36)]),  # nose
+    *([*range(36, 42), 36], [*range(42, 48), 42]),  # eyes
+    *([*range(48, 60), 48], [*range(60, 68), 60]),  # lips
 )
 _WIRE = [landmark for stroke in _STROKES for landmark in stroke]
 _WIRE_CODES = [
@@ -81,30 +76,27 @@ def draw_poses(
         ConventionError: See :func:`~feat_pose_plugin.show.poses.in_feat`.
         LandmarkError: Part of the landmark columns is missing, or holds text.
     """
-    _require_picture(image)
-    height, width = image.shape[:2]
-    heads = find_heads(table, (height, width), convention)
+    is_array = isinstance(image, np.ndarray)
+    if not (is_array and image.dtype == np.uint8 and image.shape[2:] == (3,) and image.size):
+        found = f"{image.dtype} of shape {list(image.shape)}" if is_array else type(image).__name__
+        raise PictureError(f"a picture must be a uint8 array [H, W, 3], RGB, got {found}.")
+    heads = find_heads(table, image.shape[:2], convention)
     return _draw(image, heads, range(len(heads.rows)))
 
 
 def overlay_picture(
     source: Path, table: pd.DataFrame, target: Path, *, convention: str | None = None
 ) -> None:
-    """Draw the heads of a table on a picture file.
+    """Draw the heads of a table on a picture file; see :func:`draw_poses`.
 
-    Args:
-        source: What Pillow reads. How a camera was held (EXIF) is ignored, as py-feat does. Of 16
-            and 32 bits the brightest eight are kept.
-        table: See :func:`draw_poses`. Of a table with a column ``input``, the rows that are about
-            this file (:func:`~feat_pose_plugin.tables.frames.rows_about`).
-        target: A picture, by suffix. Replaced if it exists; appears whole or not at all.
-        convention: See :func:`draw_poses`.
+    Pillow reads it. How a camera was held (EXIF) is ignored, as py-feat does; of 16 and 32 bits the
+    brightest eight are kept. Of a table with a column ``input``, the rows about this file are
+    drawn. The target appears whole or not at all.
 
     Raises:
         PictureError: The source cannot be read, the target has an unknown suffix, or the table is
             about other files or about several frames.
         TableError: The target cannot be written.
-        FeatPoseError: As :func:`draw_poses`.
     """
     if target.suffix.lower() not in PICTURE_FORMATS:
         raise PictureError(
@@ -130,9 +122,9 @@ def overlay_video(
     *,
     convention: str | None = None,
     first: int | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int | None], None] = lambda _: None,
 ) -> int:
-    """Draw the heads of a table on a video.
+    """Draw the heads of a table on a video; returns the number of frames.
 
     The column ``frame`` says which frame a row is about; without it, the first row is about the
     first frame, and so on. Where a table has every n-th frame only (py-feat's ``skip_frames``), its
@@ -141,21 +133,15 @@ def overlay_video(
     Args:
         source: What FFmpeg decodes.
         table: See :func:`overlay_picture`.
-        target: See :func:`~feat_pose_plugin.show.video.change_video`.
+        target: See :func:`~feat_pose_plugin.show.video.write_video`.
         convention: See :func:`draw_poses`.
-        first: The number of the video's first frame in the table. If None, 1 where the table shows
-            that it counts from 1, as OpenFace does
-            (:func:`~feat_pose_plugin.tables.frames.first_frame`), 0 elsewhere.
-        progress: See :func:`~feat_pose_plugin.show.video.change_video`.
-
-    Returns:
-        The number of frames.
+        first: The number of the video's first frame in the table; see :func:`video_frames`.
+        progress: Is told, after each frame, how many the file says it has; None if it does not.
 
     Raises:
-        PictureError: See :func:`~feat_pose_plugin.show.video.change_video`; or the table is about
-            other files, or about frames that the video does not have.
+        PictureError: A video cannot be read or written, or the table is about other files, or about
+            frames that the video does not have.
         TableError: The target cannot be written.
-        FeatPoseError: As :func:`draw_poses`.
     """
     table = rows_about(source, table)
     numbers = video_frames(table, first)
@@ -170,36 +156,28 @@ def overlay_video(
             stacklevel=2,
         )
 
-    def draw(pictures: Frames) -> Frames:
-        picture = next(pictures, None)
-        if picture is None:
-            return
-        heads = find_heads(table, picture.shape[:2], convention)
-        heads_of: dict[float, list[int]] = {}
-        for head, row in enumerate(heads.rows):
-            heads_of.setdefault(numbers[row], []).append(head)
-        count = 0
-        for count, each in enumerate(chain([picture], pictures), 1):
-            known = frames[: np.searchsorted(frames, count - 1, side="right")]
-            is_fresh = len(known) and count - 1 - known[-1] < step
-            yield _draw(each, heads, heads_of.get(known[-1], ()) if is_fresh else ())
-        require_frames(source, frames, count)
+    def drawn() -> Iterator[Frame]:
+        number, heads = 0, None
+        for number, frame in enumerate(read_frames(source)):
+            if heads is None:
+                heads = find_heads(table, frame.picture.shape[:2], convention)
+                heads_of = pd.Series(numbers[heads.rows]).groupby(numbers[heads.rows]).indices
+            known = frames[: np.searchsorted(frames, number, side="right")][-1:]
+            is_fresh = len(known) and number - known[0] < step
+            which = heads_of.get(known[0], ()) if is_fresh else ()
+            yield frame._replace(picture=_draw(frame.picture, heads, which))
+            progress(frame.stream.frames or None)
+        require_frames(source, frames, number + 1)
 
-    return change_video(source, target, draw, progress)
-
-
-def _require_picture(image: object) -> None:
-    if isinstance(image, np.ndarray):
-        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
-            return
-        found = f"{image.dtype} of shape {list(image.shape)}"
-    else:
-        found = type(image).__qualname__
-    raise PictureError(f"a picture must be a uint8 array [H, W, 3], RGB, got {found}.")
+    return write_video(target, drawn())
 
 
 def video_frames(table: pd.DataFrame, first: int | None) -> NDArray[np.float64]:
-    """``[n]``, which frame of its video each row is about, from 0; see :func:`overlay_video`."""
+    """``[n]``, which frame of its video each row is about, from 0.
+
+    ``first`` is the number of the video's first frame in the table: if None, 1 where the table
+    shows that it counts from 1, as OpenFace does, 0 elsewhere.
+    """
     numbers = frame_numbers(table)
     if numbers is None:
         return np.arange(len(table), dtype=np.float64)
@@ -232,7 +210,7 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
         raise PictureError(f"{path} cannot be read as a picture: {error}.") from error
 
 
-def _draw(image: NDArray[np.uint8], heads: Heads, which: Sequence[int]) -> NDArray[np.uint8]:
+def _draw(image: NDArray[np.uint8], heads: Heads, which: Iterable[Any]) -> NDArray[np.uint8]:
     """A copy of a picture with some of the heads on it, the farthest first."""
     drawn = image.copy()
     for head in sorted(which, key=lambda head: -heads.depth[head].mean()):

@@ -8,11 +8,12 @@ which convention it is taken to be in. All is drawn in ``feat``, in degrees.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -21,7 +22,6 @@ from matplotlib.ticker import MaxNLocator
 
 from feat_pose_plugin.errors import ConventionError, OptionError, PictureError
 from feat_pose_plugin.files import write_whole, writing
-from feat_pose_plugin.pose.conventions import TranslationUnit
 from feat_pose_plugin.pose.tag import read_tag
 from feat_pose_plugin.show.poses import flagged_rows, in_feat
 from feat_pose_plugin.tables.frames import first_frame, frame_numbers, persons, usual_step
@@ -29,7 +29,6 @@ from feat_pose_plugin.tables.frames import first_frame, frame_numbers, persons, 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pandas as pd
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
@@ -41,16 +40,11 @@ ANGLE_LABELS = {
     "Yaw": "yaw (deg)\n+ to the subject's right",
     "Roll": "roll (deg)\n+ to the subject's right",
 }
+_ANGLES = [*ANGLE_LABELS]
 _PLACE_LABELS = {
-    "X": "X ({unit})\n+ right in the picture",
-    "Y": "Y ({unit})\n+ down",
-    "Z": "Z ({unit})\n+ away from the camera",
-}
-_UNITS: Mapping[TranslationUnit, str] = {
-    "img2pose": "face units",
-    "mm": "mm",
-    "cm": "cm",
-    "px": "px",
+    "X": "X ({})\n+ right in the picture",
+    "Y": "Y ({})\n+ down",
+    "Z": "Z ({})\n+ away from the camera",
 }
 
 _GAP_COLOUR = "0.88"
@@ -62,15 +56,13 @@ _LEAST_SPAN_DEG = 10  # of an axis, so that a head that keeps still looks still
 _LIMIT_STEP_DEG = 30
 _CELLS = 60
 
+Tables = pd.DataFrame | Mapping[str, pd.DataFrame]
 Conventions = str | Mapping[str, str | None] | None
 """What pose columns are in: the same for all tables, by title, or not said."""
 
 
 def plot_time_lines(
-    tables: pd.DataFrame | Mapping[str, pd.DataFrame],
-    *,
-    convention: Conventions = None,
-    fps: float | None = None,
+    tables: Tables, *, convention: Conventions = None, fps: float | None = None
 ) -> Figure:
     """Pitch, yaw and roll over time, and X, Y, Z where a table has them.
 
@@ -99,24 +91,22 @@ def plot_time_lines(
     """
     if fps is not None and not 0 < fps < math.inf:
         raise OptionError(f"fps must be frames per second, such as 30, got {fps!r}.")
-    titled = _by_title(tables)
-    poses = _in_feat(titled, convention)
-    labels = {**ANGLE_LABELS, **_place_labels(poses)}
-    tracks = [_track(titled[title], pose, fps) for title, pose in poses.items()]
-    size = (max(9.0, 1.5 + 3.5 * len(poses)), 2.5 * len(labels))
+    tracks = _tracks(tables, convention, fps)
+    labels = ANGLE_LABELS | _place_labels(tracks)
+    size = (max(9.0, 1.5 + 3.5 * len(tracks)), 2.5 * len(labels))
     figure = Figure(figsize=size, layout="constrained")
-    plots = figure.subplots(len(labels), len(poses), sharex="col", sharey="row", squeeze=False)
+    plots = figure.subplots(len(labels), len(tracks), sharex="col", sharey="row", squeeze=False)
     legend: dict[str, Artist] = {}
     for row, (name, label) in zip(plots, labels.items(), strict=True):
         row[0].set_ylabel(label)
-        low, high = _reach([(track.values[name], track.flagged) for track in tracks])
+        low, high = _reach(tracks, [name])
         least = _LEAST_SPAN_DEG if name in ANGLE_LABELS else 0.0
         margin = max(0.05 * (high - low), (least - high + low) / 2) or 1.0
         row[0].set_ylim(low - margin, high + margin)
         for plot, track in zip(row, tracks, strict=True):
             legend |= _draw_track(plot, track, name)
-    for column, title, track in zip(plots.T, poses, tracks, strict=True):
-        column[0].set_title(title, parse_math=False)  # a $ in a name is a $
+    for column, track in zip(plots.T, tracks, strict=True):
+        column[0].set_title(track.title, parse_math=False)  # a $ in a name is a $
         column[-1].set_xlabel(track.unit)
         if fps is None:
             column[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -131,9 +121,7 @@ def plot_time_lines(
     return figure
 
 
-def plot_orientation(
-    tables: pd.DataFrame | Mapping[str, pd.DataFrame], *, convention: Conventions = None
-) -> Figure:
+def plot_orientation(tables: Tables, *, convention: Conventions = None) -> Figure:
     """Where heads point: how many rows there are at each yaw and pitch.
 
     Args:
@@ -149,44 +137,29 @@ def plot_orientation(
         ConventionError: See :func:`~feat_pose_plugin.show.poses.in_feat`.
         OptionError: There is no table.
     """
-    titled = _by_title(tables)
-    poses = _in_feat(titled, convention)
-    angles = {title: np.rad2deg(pose[["Yaw", "Pitch"]].to_numpy()) for title, pose in poses.items()}
-    reach = _reach(
-        [(deg, np.tile(flagged_rows(titled[title])[:, None], 2)) for title, deg in angles.items()]
-    )
-    limit = max(math.ceil(np.abs(reach).max() / _LIMIT_STEP_DEG), 1) * _LIMIT_STEP_DEG
+    tracks = _tracks(tables, convention)
+    reach = np.abs(_reach(tracks, ["Yaw", "Pitch"])).max()
+    limit = max(math.ceil(reach / _LIMIT_STEP_DEG), 1) * _LIMIT_STEP_DEG
     edges = np.linspace(-limit, limit, _CELLS + 1)
     cell = 2 * limit // _CELLS
     # Dark for many, light for few, none of it near white, which is for none.
     colours = ListedColormap(mpl.colormaps["viridis_r"](np.linspace(0.1, 1, 256)))
-    figure = Figure(figsize=(1 + 5 * len(angles), 5), layout="constrained")
-    plots = figure.subplots(1, len(angles), sharex=True, sharey=True, squeeze=False)[0]
-    for plot, (title, deg) in zip(plots, angles.items(), strict=True):
-        deg = deg[np.isfinite(deg).all(axis=1)]
-        count, _, _ = np.histogram2d(deg[:, 0], deg[:, 1], bins=(edges, edges))
-        cells = plot.pcolormesh(
-            edges,
-            edges,
-            np.ma.masked_equal(count.T, 0),
-            cmap=colours,
-            vmin=0,
-            vmax=max(count.max(), 1),
-            rasterized=True,
-            zorder=2,
+    figure = Figure(figsize=(1 + 5 * len(tracks), 5), layout="constrained")
+    plots = figure.subplots(1, len(tracks), sharex=True, sharey=True, squeeze=False)[0]
+    for plot, track in zip(plots, tracks, strict=True):
+        yaw, pitch = track.pose[["Yaw", "Pitch"]].dropna().to_numpy().T
+        count, *_, cells = plot.hist2d(
+            yaw, pitch, (edges, edges), cmin=1, cmap=colours, vmin=0, rasterized=True, zorder=2
         )
+        cells.set_clim(0, np.nanmax(count, initial=1))
         plot.axhline(0, color="0.6", linewidth=1)
         plot.axvline(0, color="0.6", linewidth=1)
-        outside = len(deg) - int(count.sum())
-        rows = f"{len(deg):,} {'row' if len(deg) == 1 else 'rows'} with a pose"
+        outside = len(yaw) - int(np.nansum(count))
+        rows = f"{len(yaw):,} {'row' if len(yaw) == 1 else 'rows'} with a pose"
         rows += f", {outside:,} outside" if outside else ""
-        plot.set_title(f"{title}: {rows}" if title else rows, parse_math=False)
-        plot.set(
-            xlabel=ANGLE_LABELS["Yaw"].replace("\n", ", "),
-            aspect="equal",
-            xlim=(-limit, limit),
-            ylim=(-limit, limit),
-        )
+        plot.set_title(f"{track.title}: {rows}" if track.title else rows, parse_math=False)
+        plot.set(xlabel=ANGLE_LABELS["Yaw"].replace("\n", ", "), aspect="equal")
+        plot.set(xlim=(-limit, limit), ylim=(-limit, limit))
         whole = MaxNLocator(integer=True)
         figure.colorbar(
             cells, ax=plot, label=f"rows in {cell} x {cell} deg", ticks=whole, shrink=0.85
@@ -209,18 +182,16 @@ def plot_distributions(table: pd.DataFrame, *, convention: str | None = None) ->
     Raises:
         ConventionError: See :func:`~feat_pose_plugin.show.poses.in_feat`.
     """
-    degrees = np.rad2deg(in_feat(table, convention)[[*ANGLE_LABELS]].to_numpy())
-    reach = _reach([(degrees, np.tile(flagged_rows(table)[:, None], len(ANGLE_LABELS)))])
-    most = max(*np.abs(reach), _LIMIT_STEP_DEG)
-    edges = np.linspace(-most, most, _CELLS + 1)
+    tracks = _tracks(table, convention)
+    most = max(*np.abs(_reach(tracks, _ANGLES)), _LIMIT_STEP_DEG)
     figure = Figure(figsize=(9, 3), layout="constrained")
     plots = figure.subplots(1, len(ANGLE_LABELS), sharex=True, sharey=True)
-    for plot, label, values in zip(plots, ANGLE_LABELS.values(), degrees.T, strict=True):
-        values = values[np.isfinite(values)]
-        plot.hist(values, bins=edges, color="C0")
+    for plot, (name, label) in zip(plots, ANGLE_LABELS.items(), strict=True):
+        values = tracks[0].pose[name].dropna()
+        plot.hist(values, bins=np.linspace(-most, most, _CELLS + 1), color="C0")
         plot.axvline(0, color="0.8", linewidth=1, zorder=0)
         if len(values):
-            plot.axvline(np.median(values), color="black", linewidth=1, linestyle="--")
+            plot.axvline(values.median(), color="black", linewidth=1, linestyle="--")
         plot.set_xlabel(label)
         plot.yaxis.set_major_locator(MaxNLocator(integer=True))
         plot.yaxis.set_major_formatter("{x:,.0f}")
@@ -248,96 +219,83 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(part, dpi=150)
 
 
-def _by_title(tables: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Mapping[str, pd.DataFrame]:
-    titled = tables if isinstance(tables, Mapping) else {"": tables}
-    if not titled:
-        raise OptionError("there is no table to draw, got an empty mapping. Pass one or more.")
-    return titled
-
-
-def _in_feat(
-    titled: Mapping[str, pd.DataFrame], convention: Conventions
-) -> dict[str, pd.DataFrame]:
-    said = convention if isinstance(convention, Mapping) else dict.fromkeys(titled, convention)
-    return {
-        title: in_feat(table, said.get(title), title or "the table")
-        for title, table in titled.items()
-    }
-
-
-def _place_labels(poses: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    """The labels of X, Y, Z; none if no table has them."""
-    tags = [
-        read_tag(pose) for pose in poses.values() if pose[[*_PLACE_LABELS]].notna().any(axis=None)
-    ]
-    units = {_UNITS[tag.translation_unit] for tag in tags if tag and tag.translation_unit}
-    if len(units) > 1:
-        raise ConventionError(
-            f"X, Y, Z of the tables are in different units, {' and '.join(sorted(units))}, which "
-            "one axis cannot show. Draw them separately."
-        )
-    return {
-        axis: label.format(unit=unit) for unit in units for axis, label in _PLACE_LABELS.items()
-    }
-
-
 class _Track(NamedTuple):
     """A table as it runs: ``[n]`` times, their unit and step, what is drawn, and whose it is."""
 
+    title: str
     time: NDArray[np.float64]
     unit: str
     step: float
-    values: Mapping[str, NDArray[np.float64]]  # degrees, or the unit of X, Y, Z
-    flagged: NDArray[np.bool_]
+    pose: pd.DataFrame  # in feat, but in degrees; and which rows are flagged
     persons: Mapping[str, NDArray[np.intp]]
 
 
-def _track(table: pd.DataFrame, pose: pd.DataFrame, fps: float | None) -> _Track:
-    frames = frame_numbers(table)
-    time, unit = (
-        (np.arange(len(table), dtype=np.float64), "row") if frames is None else (frames, "frame")
-    )
-    if fps is not None:
-        time, unit = (time - (0 if frames is None else first_frame(table))) / fps, "time (s)"
-    values = {name: pose[name].to_numpy(np.float64) for name in (*ANGLE_LABELS, *_PLACE_LABELS)}
-    values |= {name: np.rad2deg(values[name]) for name in ANGLE_LABELS}
-    return _Track(time, unit, usual_step(time), values, flagged_rows(table), persons(table))
+def _tracks(tables: Tables, convention: Conventions, fps: float | None = None) -> list[_Track]:
+    titled = tables if isinstance(tables, Mapping) else {"": tables}
+    if not titled:
+        raise OptionError("there is no table to draw, got an empty mapping. Pass one or more.")
+    said = convention if isinstance(convention, Mapping) else dict.fromkeys(titled, convention)
+    tracks = []
+    for title, table in titled.items():
+        pose = in_feat(table, said.get(title), title or "the table")
+        pose[_ANGLES] *= 180 / math.pi
+        pose = pose.replace([math.inf, -math.inf], math.nan).assign(flagged=flagged_rows(table))
+        time, unit, first = frame_numbers(table), "frame", first_frame(table)
+        if time is None:
+            time, unit, first = np.arange(len(table), dtype=np.float64), "row", 0
+        if fps is not None:
+            time, unit = (time - first) / fps, "time (s)"
+        tracks.append(_Track(title, time, unit, usual_step(time), pose, persons(table)))
+    return tracks
 
 
-def _reach(
-    drawn: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]],
-) -> tuple[float, float]:
-    """From the least to the most; if most values are not flagged, of those that are not."""
-    finite = [(v[np.isfinite(v)], f[np.isfinite(v)]) for v, f in drawn]
-    values, flagged = (np.concatenate(parts) for parts in zip(*finite, strict=True))
-    values = values if 2 * flagged.sum() > len(flagged) else values[~flagged]
+def _place_labels(tracks: list[_Track]) -> dict[str, str]:
+    """The labels of X, Y, Z; none if no table has them."""
+    placed = [t.pose for t in tracks if t.pose[[*_PLACE_LABELS]].notna().any(axis=None)]
+    units = {tag.translation_unit for pose in placed if (tag := read_tag(pose))} - {None}
+    names = sorted("face units" if unit == "img2pose" else str(unit) for unit in units)
+    if len(names) > 1:
+        raise ConventionError(
+            f"X, Y, Z of the tables are in different units, {' and '.join(names)}, which one axis "
+            "cannot show. Draw them separately."
+        )
+    return {axis: label.format(*names) for axis, label in _PLACE_LABELS.items() if names}
+
+
+def _reach(tracks: list[_Track], names: list[str]) -> tuple[float, float]:
+    """From the least to the most; if most rows are not flagged, of those that are not."""
+    rows = pd.concat([track.pose[[*names, "flagged"]] for track in tracks]).dropna()
+    if 2 * rows["flagged"].sum() <= len(rows):
+        rows = rows[~rows["flagged"]]
+    values = rows[names].to_numpy()
     return (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
 
 
 def _draw_track(plot: Axes, track: _Track, name: str) -> dict[str, Artist]:
     """Draw one column of a table; returns what the legend has to explain."""
-    time, values, flagged = track.time, track.values[name], track.flagged
+    time, step, flagged = track.time, track.step, track.pose["flagged"].to_numpy()
+    values = track.pose[name].to_numpy()
     legend: dict[str, Artist] = {}
     plot.grid(color="0.93")
     if name in ANGLE_LABELS:
         plot.axhline(0, color="0.8", linewidth=1)
-    there = np.isfinite(time) & np.isfinite(track.values["Pitch"])
+    there = np.isfinite(time) & track.pose["Pitch"].notna().to_numpy()
     for i, (person, rows) in enumerate(track.persons.items()):
         colour = f"C{i % 10}"
         if len(track.persons) > 1:
-            _shade(plot, time[rows[there[rows]]], track.step, colour, alpha=0.12)
+            _shade(plot, time[rows[there[rows]]], step, colour, alpha=0.12)
             if i < _MOST_NAMES:
                 legend[person] = Line2D([], [], color=colour)
         rows = rows[np.isfinite(time[rows])]
         rows = rows[np.argsort(time[rows], kind="stable")]
         if flagged[rows].any():
-            _draw_line(plot, time[rows], values[rows], track.step, colour, alpha=_FADED)
+            _draw_line(plot, time[rows], values[rows], step, colour, alpha=_FADED)
         plain = np.where(flagged, np.nan, values)[rows]
-        _draw_line(plot, time[rows], plain, track.step, colour)
+        _draw_line(plot, time[rows], plain, step, colour)
     if np.isfinite(time).any():
         # As if there was a pose just before the first row and just after the last.
-        ends = [np.nanmin(time) - track.step, np.nanmax(time) + track.step]
-        if _shade(plot, np.append(time[there], ends), track.step, _GAP_COLOUR):
+        ends = [np.nanmin(time) - step, np.nanmax(time) + step]
+        if _shade(plot, np.append(time[there], ends), step, _GAP_COLOUR):
             legend["no pose"] = Patch(color=_GAP_COLOUR)
     if flagged.any():
         legend["flagged"] = Line2D([], [], color=_FLAG_COLOUR, marker="x", linestyle="none")

@@ -37,24 +37,13 @@ DRAWN_COLUMNS = {
 
 
 def read_posed(path: Path, reads: Reads = list) -> tuple[pd.DataFrame, Entry | None]:
-    """Read a table with pose columns, and what ``feat-pose estimate`` noted when it wrote it.
+    """A table, tagged if anything says what its pose is in, and its entry in ``feat-pose.jsonl``.
 
-    Args:
-        path: CSV or Parquet.
-        reads: See :func:`~feat_pose_plugin.tables.stream.read_table`.
-
-    Returns:
-        The table, tagged if the file or the note says what its pose is in; and the note in
-        ``feat-pose.jsonl`` beside it, if it is about the file as it is.
-
-    Raises:
-        TableError: The table or ``feat-pose.jsonl`` cannot be read.
+    The entry is that of the folder of the file, if it is about the file as it is.
     """
     table = read_table(path, reads)
     entry = Journal(path.absolute().parent).find(path.absolute())
-    if entry is None:
-        return table, None
-    if read_tag(table) is None:
+    if entry is not None and read_tag(table) is None:
         made_by = entry.made_by
         unit = find_convention(made_by["convention"]).translation_unit
         if unit == "img2pose" and made_by["inter_ocular_mm"] is not None:
@@ -78,17 +67,15 @@ def drawn_convention(table: pd.DataFrame) -> Convention:
 def in_feat(
     table: pd.DataFrame, convention: str | None = None, name: str = "the table"
 ) -> pd.DataFrame:
-    """The pose columns of a table in convention ``feat``, as far as it has them.
+    """The pose columns of a table in convention ``feat``, as far as it has them, tagged.
+
+    ``Pitch, Roll, Yaw`` are float64 radians; ``X, Y, Z`` are in the axes of the camera and the
+    table's own unit, NaN where it has none.
 
     Args:
         table: With a rotation in any convention, and with X, Y, Z or without.
         convention: What the pose columns are in; see the module where it is None.
         name: What to call the table in errors.
-
-    Returns:
-        ``Pitch, Roll, Yaw`` in radians and ``X, Y, Z`` in the axes of the camera (right, down, away
-        from it) and the table's own unit, NaN where it has none; float64, index and order of the
-        table. Tagged.
 
     Raises:
         ConventionError: A convention is unknown or is not that of the tag, there is no pose in it,
@@ -109,10 +96,10 @@ def in_feat(
             f"{name} cannot be drawn: {error} If the pose is in another convention than "
             f"{here.name!r}, pass that, on the command line with --convention."
         ) from error
-    place = {axis: here.table_names.get(axis, axis) for axis in "XYZ"}
-    place = {axis: own if own in plain else axis for axis, own in place.items()}
-    for sign, (axis, label) in zip(here.axes, place.items(), strict=True):
-        pose[axis] = sign * plain[label] if label in plain else math.nan
+    for sign, axis in zip(here.axes, "XYZ", strict=True):
+        own = here.table_names.get(axis, axis)
+        place = plain.get(own, plain.get(axis))
+        pose[axis] = math.nan if place is None else sign * place
     unit = (tag and tag.translation_unit) or here.translation_unit
     write_tag(pose, PoseTag("feat", tag.rotation_frame if tag else None, unit))
     return pose

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,6 @@ from feat_pose_plugin.tables.journal import sha256_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 _ANGLES = [*ANGLE_LABELS]
 _QUANTILES = [0.05, 0.5, 0.95]
@@ -75,7 +75,7 @@ def write_report(
         fps: Frames per second, for time lines in seconds.
         video: What the table is about, for pictures of the rows in doubt.
         first: The number of the video's first frame in the table; see
-            :func:`~feat_pose_plugin.show.overlay.overlay_video`.
+            :func:`~feat_pose_plugin.show.overlay.video_frames`.
 
     Raises:
         TableError: The table or ``feat-pose.jsonl`` cannot be read, or the page cannot be written.
@@ -84,15 +84,19 @@ def write_report(
         FeatPoseError: With a video, as :func:`~feat_pose_plugin.show.overlay.draw_poses`.
     """
     rows, made = read_posed(table, list if video else DRAWN_COLUMNS.intersection)
+    rows = rows.reset_index(drop=True)
     said = read_tag(rows)
-    name = find_convention(convention).name if convention else drawn_convention(rows).name
-    check_tag(said, name, str(table))
-    tag = said or PoseTag(name)
+    here = find_convention(convention) if convention else drawn_convention(rows)
+    check_tag(said, here.name, str(table))
+    tag = said or PoseTag(here.name)
     write_tag(rows, tag)
-    pose = in_feat(rows, name, str(table))
-    seen = pose[_ANGLES].notna().all(axis=1).to_numpy()
-    flagged = flagged_rows(rows)
+    degrees = in_feat(rows, here.name, str(table))[_ANGLES] * (180 / math.pi)
+    seen = degrees.notna().all(axis=1)
     flags = find_column(rows, FLAGS_COLUMN)
+    reasons = pd.Series(dtype=str) if flags is None else flags[flagged_rows(rows)].astype(str)
+    files = find_column(rows, "input")
+    names = [] if files is None or files.nunique() < 2 else [*files.dropna().unique()]
+    parts = {str(name): rows[files == name] for name in names[:_MOST_FILES]} or {"": rows}
     page = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -106,37 +110,31 @@ def write_report(
         sha256=sha256_of(table),
         tag=tag,
         assumed=said is None and convention is None,
-        convention=find_convention(name),
+        convention=here,
         made=made,
         counts={
             "rows": len(rows),
             "with a pose": int(seen.sum()),
             "without a pose": int((~seen).sum()),
-            "flagged": None if flags is None else int(flagged.sum()),
+            "flagged": None if flags is None else len(reasons),
         },
-        reasons=Counter(
-            reason
-            for text in ([] if flags is None else flags[flagged].astype(str))
-            for reason in text.split(SEPARATOR)
-        ),
-        persons=_describe(rows, pose[_ANGLES] * (180 / np.pi), flagged),
+        reasons=Counter(reasons.str.split(SEPARATOR).explode()),
+        persons=_describe(rows, degrees),
         distributions=_picture(plot_distributions(rows)),
         orientation=_picture(plot_orientation(rows)),
-        time_lines=_draw_time_lines(rows, fps),
-        files=_files(rows),
+        time_lines=[(name, _picture(plot_time_lines(of, fps=fps))) for name, of in parts.items()],
+        files=names,
         has_residual=find_column(rows, RESIDUAL_COLUMN) is not None,
-        doubts=_find_doubts(rows, pose, flagged, video, first),
+        doubts=_find_doubts(rows, degrees, video, first),
         video=video,
     )
     with writing(output), write_whole(output) as part:
         part.write_text(text, encoding="utf-8")
 
 
-def _describe(
-    rows: pd.DataFrame, degrees: pd.DataFrame, flagged: NDArray[np.bool_]
-) -> list[dict[str, Any]]:
+def _describe(rows: pd.DataFrame, degrees: pd.DataFrame) -> list[dict[str, Any]]:
     """Of all rows, then of each person: how many, and how each angle is spread."""
-    groups = persons(rows)
+    groups, flagged = persons(rows), flagged_rows(rows)
     everyone = {} if len(groups) == 1 else {"": np.arange(len(rows))}
     return [
         {
@@ -150,50 +148,26 @@ def _describe(
     ]
 
 
-def _files(rows: pd.DataFrame) -> list[object]:
-    """The files that a table is about, if it is about several."""
-    files = find_column(rows, "input")
-    return [] if files is None or files.nunique() < 2 else [*files.dropna().unique()]
-
-
-def _draw_time_lines(rows: pd.DataFrame, fps: float | None) -> list[tuple[str, str]]:
-    """A title and a picture for each of the first files."""
-    files = find_column(rows, "input")
-    if files is None or not _files(rows):
-        return [("", _picture(plot_time_lines(rows, fps=fps)))]
-    return [
-        (str(file), _picture(plot_time_lines(rows[(files == file).to_numpy()], fps=fps)))
-        for file in _files(rows)[:_MOST_FILES]
-    ]
-
-
 def _find_doubts(
-    rows: pd.DataFrame,
-    pose: pd.DataFrame,
-    flagged: NDArray[np.bool_],
-    video: Path | None,
-    first: int | None,
+    rows: pd.DataFrame, degrees: pd.DataFrame, video: Path | None, first: int | None
 ) -> list[dict[str, Any]]:
     """The rows most in doubt, the worst first."""
-    rows = rows.reset_index(drop=True)
     about = rows if video is None else rows_about(video, rows)
-    files, residual, flags = (
-        find_column(rows, name) for name in ("input", RESIDUAL_COLUMN, FLAGS_COLUMN)
-    )
-    if residual is not None:
-        residual = pd.to_numeric(residual, errors="coerce")
-        worst = residual[about.index].dropna().nlargest(_WORST).index
+    residual = find_column(about, RESIDUAL_COLUMN)
+    if residual is None:
+        worst = about.index[flagged_rows(about)][:_WORST]
     else:
-        worst = about.index[flagged[about.index]][:_WORST]
+        worst = pd.to_numeric(residual, errors="coerce").dropna().nlargest(_WORST).index
     numbers = frame_numbers(rows)
+    files, flags = find_column(rows, "input"), find_column(rows, FLAGS_COLUMN)
     pictures = {} if video is None else _thumbnails(video, about, worst, first)
     return [
         {
             "file": None if files is None else files[row],
             "frame": None if numbers is None else numbers[row],
             "row": row,
-            "angles": np.rad2deg(pose[_ANGLES].iloc[row]).to_dict(),
-            "residual": None if residual is None else residual[row],
+            "angles": degrees.loc[row].to_dict(),
+            "residual": None if residual is None else float(residual[row]),
             "flags": "" if flags is None or pd.isna(flags[row]) else str(flags[row]),
             "thumbnail": pictures.get(row),
         }
@@ -208,18 +182,17 @@ def _thumbnails(
     frames = pd.Series(video_frames(rows, first), rows.index)
     wanted = frames[worst].dropna()
     pictures: dict[int, str] = {}
-    count = 0
-    for count, frame in enumerate(read_frames(video), 1):
-        if count - 1 in wanted.array:
-            picture = Image.fromarray(draw_poses(frame, rows[frames == count - 1]))
+    number = -1
+    for number, frame in enumerate(read_frames(video)):
+        if number in wanted.array:
+            picture = Image.fromarray(draw_poses(frame.picture, rows[frames == number]))
             picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
             data = io.BytesIO()
             picture.save(data, format="jpeg")
-            of_frame = wanted.index[wanted == count - 1]
-            pictures |= dict.fromkeys(of_frame, _data_uri("jpeg", data))
+            pictures |= dict.fromkeys(wanted.index[wanted == number], _data_uri("jpeg", data))
         if len(pictures) == len(wanted):
             return pictures
-    require_frames(video, wanted.to_numpy(np.float64), count)
+    require_frames(video, wanted.to_numpy(np.float64), number + 1)
     return pictures
 
 

@@ -19,16 +19,20 @@ from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.testing import project_face
 
 
+def known_faces(path: Path, rows: int, seed: int = 0) -> pd.DataFrame:
+    """Projections of known turns, as a table with the pose in convention rotvec."""
+    rotvec = 0.4 * torch.randn(rows, 3, generator=torch.Generator().manual_seed(seed))
+    points = project_face(rotvec).mT.flatten(1).numpy()
+    table = pd.DataFrame(points, columns=landmark_columns())
+    table[["r_x", "r_y", "r_z"]] = rotvec.numpy()
+    table.to_csv(path, index=False)
+    return table
+
+
 @pytest.fixture
 def known_table(tmp_path: Path) -> Path:
-    """Projections of known turns, as a table with the pose in convention rotvec."""
-    rotvec = 0.4 * torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
-    points = project_face(rotvec)
-    table = pd.DataFrame(points.mT.flatten(1).numpy(), columns=landmark_columns())
-    table[["r_x", "r_y", "r_z"]] = rotvec.numpy()
-    path = tmp_path / "known.csv"
-    table.to_csv(path, index=False)
-    return path
+    known_faces(tmp_path / "known.csv", 60)
+    return tmp_path / "known.csv"
 
 
 def test_train_synth(shared_data: Path, tmp_path: Path) -> None:
@@ -41,66 +45,53 @@ def test_train_synth(shared_data: Path, tmp_path: Path) -> None:
     assert f"wrote {output}" in result.stdout
     checkpoint = read_checkpoint(output)
     assert checkpoint.model.hidden == (16, 8)
-    assert checkpoint.card["landmark_kind"] == "2d"
-    assert checkpoint.card["seed"] == 5
-    assert checkpoint.card["training"]["faces"] == 2000
+    card = checkpoint.card
+    assert (card["landmark_kind"], card["seed"], card["training"]["faces"]) == ("2d", 5, 2000)
 
 
 def test_train_distill(tmp_path: Path) -> None:
-    clips = []
-    for number in range(3):
-        rotvec = 0.3 * torch.randn(40, 3, generator=torch.Generator().manual_seed(number))
-        points = project_face(rotvec)
-        clip = pd.DataFrame(points.mT.flatten(1).numpy(), columns=landmark_columns())
-        clip["FaceScore"] = 0.99
-        clip[["Pitch", "Roll", "Yaw"]] = rotvec.numpy()
-        clip[["X", "Y", "Z"]] = np.random.default_rng(number).normal(size=(40, 3))
-        clips.append(tmp_path / f"clip{number}.csv")
-        clip.to_csv(clips[-1], index=False)
+    clips = [tmp_path / f"clip{number}.csv" for number in range(3)]
+    for number, path in enumerate(clips):
+        clip = known_faces(path, 40, number).rename(
+            columns={"r_x": "Pitch", "r_y": "Roll", "r_z": "Yaw"}
+        )
+        clip.assign(FaceScore=0.99, X=0.1, Y=clip["Yaw"], Z=clip["Pitch"]).to_csv(path, index=False)
     output = tmp_path / "student.safetensors"
     result = feat_pose(
         *("train", "distill", *clips, "-o", output),
-        *("--convention", "img2pose", "--v1", "--epochs", "2"),
+        *("--convention", "img2pose", "--v1", "--epochs", "2", "--seed", "7"),
     )
     assert result.exit_code == 0, result.output
     checkpoint = read_checkpoint(output)
     assert checkpoint.card["data"]["teacher_convention"] == "img2pose"
     assert checkpoint.model.hidden == (256, 128, 64)
     assert not checkpoint.model.layer_norm
+    refused(feat_pose("train", "distill", *clips, "-o", output), 2, "exists", "--force")
+    refused(feat_pose("train", "distill", *clips, "-o", "w.pt"), 2, "w.pt", ".safetensors")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "parts"),
+    ("arguments", "parts"),
     [
-        (("--landmark-kind", "4d", "-o", "w.safetensors"), 2, ("4d", "2d")),
-        (("--landmark-kind", "2d", "-o", "w.pt"), 2, ("w.pt", ".safetensors")),
-        (("--landmark-kind", "2d", "-o", "w.safetensors", "--hidden", "a-b"), 2, ("a-b",)),
+        ("--landmark-kind 4d -o w.safetensors", ("4d", "2d")),
+        ("--landmark-kind 2d -o w.pt", ("w.pt", ".safetensors")),
+        ("--landmark-kind 2d -o w.safetensors --hidden a-b", ("a-b",)),
+        ("--landmark-kind 2d -o w.safetensors", ("none.npz", "ICT-FaceKit")),
     ],
 )
-def test_train_synth_refuses(arguments, status, parts, shared_data: Path, tmp_path: Path) -> None:
-    model = shared_data / "ict_facekit_face.npz"
-    refused(feat_pose("train", "synth", "--face-model", model, *arguments), status, *parts)
-    refused(
-        feat_pose(
-            *("train", "synth", "--face-model", tmp_path / "none.npz"),
-            *("--landmark-kind", "2d", "-o", tmp_path / "w.safetensors"),
-        ),
-        2,
-        "none.npz",
-        "ICT-FaceKit",
-    )
+def test_train_synth_refuses(arguments, parts) -> None:
+    refused(feat_pose("train", "synth", "--face-model", "none.npz", *arguments.split()), 2, *parts)
 
 
 def test_evaluate_prints_and_writes(known_table: Path, tmp_path: Path) -> None:
     figures, picture = tmp_path / "figures.json", tmp_path / "picture.png"
-    result = feat_pose(
-        *("evaluate", known_table, "--convention", "rotvec", "--landmark-model", "3d"),
-        *("--json", figures, "--picture", picture),
-    )
+    arguments = ("--convention", "rotvec", "--json", figures, "--picture", picture)
+    result = feat_pose("evaluate", known_table, "--landmark-model", "3d", *arguments)
     assert result.exit_code == 0, result.output
     assert "60 faces measured" in result.stdout
     assert json.loads(figures.read_text())["faces"] == 60
     assert picture.read_bytes().startswith(b"\x89PNG")
+    refused(feat_pose("evaluate", known_table, *arguments), 2, "figures.json exists", "--force")
 
 
 def test_calibrate_finds_a_turn_that_was_put_in(known_table: Path) -> None:

@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from command import feat_pose, refused
 from feat_models import WARNINGS_OF_FEAT, KnownFace, feat_hub
 from feat_models import detect as detect_known
 from scipy.spatial.transform import Rotation
-from typer.testing import CliRunner
 
 from feat_pose_plugin import Detectorv1, convert_pose
-from feat_pose_plugin.cli import app
 from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.pose.tag import read_tag
 
@@ -61,7 +60,7 @@ def known(shared_data: Path, hub_folder: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def run(*arguments: object) -> str:
-    result = CliRunner().invoke(app, ["detect", *map(str, arguments), "--landmark-model", "pfld"])
+    result = feat_pose("detect", *arguments, "--landmark-model", "pfld")
     assert result.exit_code == 0, result.output
     return result.stdout
 
@@ -102,10 +101,13 @@ def test_pictures_share_a_table_and_in_a_folder_tables_are_kept(known, files, tm
     assert len(pd.read_csv(folder / "multi_face.csv")) == 5
 
 
-def test_an_output_that_is_there_or_of_no_format_is_refused(files, tmp_path):
+def test_what_cannot_be_is_refused_before_a_detector_is_made(files, tmp_path):
     (tmp_path / "there.csv").touch()
-    for name, said in (("there.csv", "exists"), ("x.txt", ".csv or .parquet")):
-        arguments = ["detect", str(files / "single_face.jpg"), "-o", str(tmp_path / name)]
-        result = CliRunner().invoke(app, arguments)
-        assert result.exit_code == 2
-        assert said in result.stderr
+    picture = files / "single_face.jpg"
+    for arguments, said in (
+        ((picture, "-o", tmp_path / "there.csv"), "exists"),
+        ((picture, "-o", tmp_path / "x.txt"), ".csv or .parquet"),
+        ((tmp_path / "no.jpg", "-o", tmp_path / "x.csv"), "no.jpg does not exist"),
+        ((picture, picture, "-o", tmp_path), "two inputs have one name"),
+    ):
+        refused(feat_pose("detect", *arguments), 2, said)

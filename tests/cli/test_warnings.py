@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from command import feat_pose
+from command import COMMAND, feat_pose
 
 from feat_pose_plugin import PoseWarning, estimate_pose
 from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.tables import parquet_file
 
-COMMAND = Path(sys.executable).with_name("feat-pose")
 SAID = "most of the landmarks do not lie like a face's 68 points"
 
 
@@ -35,15 +32,12 @@ def test_a_table_of_many_batches_is_warned_of_once(noise, tmp_path, monkeypatch)
     assert [str(each.message).count("in.parquet: most") for each in found] == [1]
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_each_table_is_named_in_a_line_of_its_own(noise, jobs, tmp_path):
+def test_each_table_is_named_in_a_line_of_its_own(noise, out):
     names = ["a.csv", "b.csv"]
     for name in names:
-        noise.to_csv(tmp_path / name, index=False)
-    out = tmp_path / "out"
-    out.mkdir()
-    arguments = [COMMAND, "estimate", *names, "-o", "out", "--jobs", jobs]
-    run = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=True)
+        noise.to_csv(out.parent / name, index=False)
+    command = [COMMAND, "estimate", *names, "-o", "out", "--jobs", "2"]
+    run = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, check=True)
     lines = sorted(run.stderr.splitlines())
     assert len(lines) == 2, run.stderr
     for line, name in zip(lines, names, strict=True):

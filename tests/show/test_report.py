@@ -24,21 +24,14 @@ from feat_pose_plugin.pose.quality import QUALITY_COLUMNS
 from feat_pose_plugin.pose.tag import read_tag
 from feat_pose_plugin.show.poses import in_feat, read_posed
 from feat_pose_plugin.show.report import write_report
-from feat_pose_plugin.tables.journal import JOURNAL
 
-FLAGS = {
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-}
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
+    "--disable-background-networking --disable-component-update"
+)
 HOSTILE = "<img src=x onerror=alert(1)> & $\\frac{\"'.parquet"
 
-PAGE = Path(__file__).parents[2] / "docs" / "report.md"
+DOCS = Path(__file__).parents[2] / "docs" / "report.md"
 
 Open = Callable[..., Page]
 
@@ -50,7 +43,7 @@ def browser() -> Iterator[Browser]:
     if path is None and "CI" not in os.environ:
         pytest.skip("Chromium is not installed")
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=path, args=sorted(FLAGS))
+        browser = play.chromium.launch(executable_path=path, args=FLAGS.split())
         yield browser
         browser.close()
 
@@ -85,10 +78,31 @@ def faces() -> pd.DataFrame:
     table = table[landmark_columns()].copy().assign(frame=np.arange(len(table)))
     table.loc[5:8, "x_3"] = np.nan
     table.loc[20, "y_8"] += 400
-    pose = estimate_pose(table, frame_size=(1080, 1920), quality=True)
-    posed = pd.concat([table, pose], axis=1)
-    posed.attrs = pose.attrs
-    return posed
+    return posed(table, frame_size=(1080, 1920))
+
+
+def posed(table: pd.DataFrame, **options: object) -> pd.DataFrame:
+    """A table with its pose and quality, tagged."""
+    pose = estimate_pose(table, quality=True, **options)
+    both = pd.concat([table, pose], axis=1)
+    both.attrs = pose.attrs
+    return both
+
+
+@pytest.fixture
+def report(tmp_path: Path, open_page: Open) -> Open:
+    """Writes the report of a table, and opens it."""
+
+    def report(rows: pd.DataFrame, width: int = 1200, name="clip.parquet", **options) -> Page:
+        rows.to_parquet(tmp_path / name)
+        write_report(tmp_path / name, tmp_path / "report.html", **options)
+        page = open_page(tmp_path / "report.html", width)
+        widths = page.evaluate("[...document.images].map(i => i.complete ? i.naturalWidth : 0)")
+        assert len(widths) >= 3
+        assert min(widths) > 100
+        return page
+
+    return report
 
 
 def counts(page: Page) -> dict[str, str]:
@@ -98,19 +112,13 @@ def counts(page: Page) -> dict[str, str]:
     }
 
 
-def check_pictures(page: Page, least: int) -> None:
-    widths = page.evaluate("[...document.images].map(i => i.complete ? i.naturalWidth : 0)")
-    assert len(widths) >= least
-    assert min(widths) > 100
+def numbers(cells: list[str]) -> list[float]:
+    return [float(cell.replace("\N{MINUS SIGN}", "-")) for cell in cells]
 
 
 @pytest.mark.parametrize("width", [1200, 400])
-def test_a_page_shows_what_the_table_says(faces, tmp_path, open_page, width):
-    table = tmp_path / "clip.parquet"
-    faces.to_parquet(table)
-    write_report(table, tmp_path / "report.html")
-    page = open_page(tmp_path / "report.html", width)
-    check_pictures(page, 3)
+def test_a_page_shows_what_the_table_says(faces, report, width):
+    page = report(faces, width)
     flagged = int(faces["PoseFlags"].fillna("").ne("").sum())
     assert flagged > 0
     assert counts(page) == {
@@ -122,13 +130,16 @@ def test_a_page_shows_what_the_table_says(faces, tmp_path, open_page, width):
     first, *others = page.locator(".doubts li").all()
     assert first.inner_text().startswith("frame 20")
     assert f"residual {faces['PoseResidual'].max():.3f}" in first.inner_text()
+    assert f"yaw {np.rad2deg(faces['Yaw'][20]):.1f}" in first.inner_text().replace(
+        "\N{MINUS SIGN}", "-"
+    )
     assert len(others) == 11
     pitch = np.rad2deg(faces["Pitch"])
     cells = page.locator("tr", has_text="Pitch").locator("td").all_inner_texts()
     assert cells[:3] == ["40", "36", str(flagged)]
-    shown = [float(cell.replace("\N{MINUS SIGN}", "-")) for cell in cells[4:]]
     quantiles = pitch.quantile([0, 0.05, 0.5, 0.95, 1])
-    assert shown == pytest.approx([pitch.mean(), pitch.std(), *quantiles], abs=0.051)
+    expected = [pitch.mean(), pitch.std(), *quantiles]
+    assert numbers(cells[4:]) == pytest.approx(expected, abs=0.051)
     text = page.inner_text("body")
     assert "line of sight" in text
     assert "not known: no feat-pose.jsonl beside the table" in text
@@ -136,28 +147,26 @@ def test_a_page_shows_what_the_table_says(faces, tmp_path, open_page, width):
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_a_run_says_which_weights_and_options(tmp_path, open_page):
+def test_a_run_says_which_weights_and_options_until_the_table_is_changed(out, open_page):
     options = ["--convention", "300w-lp", "--height", "480", "--width", "640"]
     options += ["--principal-point", "300", "250", "--landmark-model", "3d"]
-    assert feat_pose("estimate", find_demo_tables()[0], "-o", tmp_path, *options).exit_code == 0
-    result = feat_pose("report", tmp_path / "001.csv", "-o", tmp_path / "report.html")
-    assert result.stdout == f"wrote {tmp_path / 'report.html'}\n"
-    text = open_page(tmp_path / "report.html").inner_text("body")
+    assert feat_pose("estimate", find_demo_tables()[0], "-o", out, *options).exit_code == 0
+    table, page = out / "001.csv", out / "report.html"
+    assert feat_pose("report", table, "-o", page).stdout == f"wrote {page}\n"
+    text = open_page(page).inner_text("body")
     weights = load_checkpoint(BUNDLED / "pose_mlp_synth_3d.safetensors").sha256
-    for said in (
-        weights,
-        "pose_mlp_synth",
-        "300w-lp in the table",
-        "principal point: 300.0, 250.0",
-    ):
-        assert said in text
+    said = (weights, "pose_mlp_synth", "300w-lp in the table", "principal point: 300.0, 250.0")
+    assert [part for part in said if part not in text] == []
+    table.write_text(table.read_text(encoding="utf-8").replace("0.1", "0.2"), encoding="utf-8")
+    write_report(table, page, convention="300w-lp")
+    text = page.read_text(encoding="utf-8")
+    assert "pose_mlp_synth" not in text
+    assert "assumed" not in text
 
 
-def test_each_person_has_a_line_of_figures(faces, tmp_path, open_page):
+def test_each_person_has_a_line_of_figures(faces, report):
     rows = faces.assign(Identity=["a", "b"] * 20)
-    rows.to_parquet(tmp_path / "two.parquet")
-    write_report(tmp_path / "two.parquet", tmp_path / "report.html", fps=25)
-    page = open_page(tmp_path / "report.html")
+    page = report(rows, fps=25)
     lines = [row.inner_text().split("\t") for row in page.locator("tr", has_text="Pitch").all()]
     assert [line[:3] for line in lines] == [
         ["all", "40", "36"],
@@ -165,89 +174,56 @@ def test_each_person_has_a_line_of_figures(faces, tmp_path, open_page):
         ["b", "20", "18"],
     ]
     mean = np.rad2deg(rows.loc[rows["Identity"] == "b", "Pitch"].mean())
-    assert float(lines[2][5].replace("\N{MINUS SIGN}", "-")) == pytest.approx(mean, abs=0.051)
+    assert numbers(lines[2][5:6]) == pytest.approx([mean], abs=0.051)
 
 
-def test_a_table_that_was_changed_is_not_what_the_manifest_lists(tmp_path):
-    assert feat_pose("estimate", find_demo_tables()[0], "-o", tmp_path).exit_code == 0
-    table, page = tmp_path / "001.csv", tmp_path / "report.html"
-    assert (tmp_path / JOURNAL).exists()
-    table.write_text(table.read_text(encoding="utf-8").replace("0.1", "0.2"), encoding="utf-8")
-    write_report(table, page)
-    text = page.read_text(encoding="utf-8")
-    assert "assumed" in text
-    assert "pose_mlp_synth" not in text
-    write_report(table, page, convention="feat")
-    assert "assumed" not in page.read_text(encoding="utf-8")
+@pytest.mark.parametrize(("convention", "unit"), [("feat-mp", "px"), ("feat", "mm")])
+def test_millimetres_are_said_only_of_what_is_in_them(convention, unit, out):
+    options = f"--convention {convention} --inter-ocular-mm 90 --height 720 --width 1280"
+    result = feat_pose("estimate", find_demo_tables()[0], "-o", out, *options.split())
+    assert result.exit_code == 0
+    rows, _ = read_posed(out / "001.csv")
+    assert read_tag(in_feat(rows)).translation_unit == unit
 
 
-def test_millimetres_are_said_only_of_what_is_in_them(tmp_path):
-    for convention, unit in (("feat-mp", "px"), ("feat", "mm")):
-        options = ("--convention", convention, "--inter-ocular-mm", "90")
-        size = ("--height", "720", "--width", "1280", "--force")
-        assert feat_pose("estimate", find_demo_tables()[0], "-o", tmp_path, *options, *size)
-        rows, _ = read_posed(tmp_path / "001.csv")
-        tag = read_tag(in_feat(rows))
-        assert tag.translation_unit == unit
+def test_the_page_has_the_headings_that_the_docs_describe(faces, report):
+    described = re.findall(r"^\| ([A-Z][^|]*?) \|", DOCS.read_text("utf-8"), re.MULTILINE)
+    assert report(faces).locator("h2").all_inner_texts() == described
 
 
-def test_the_docs_run(tmp_path, monkeypatch, open_page):
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(find_demo_tables()[0], "clip.csv")
-    Path("reported").mkdir()
-    for command in re.findall(r"^feat-pose (.*)$", PAGE.read_text("utf-8"), re.MULTILINE):
-        assert feat_pose(*command.split()).exit_code == 0
-    headings = open_page(tmp_path / "clip_report.html").locator("h2").all_inner_texts()
-    described = re.findall(r"^\| ([A-Z][^|]*?) \|", PAGE.read_text("utf-8"), re.MULTILINE)
-    assert headings == described
-
-
-def test_names_and_cells_are_text_and_nothing_else(faces, tmp_path, open_page):
-    table = tmp_path / HOSTILE
+def test_names_and_cells_are_text_and_nothing_else(faces, report):
     evil = "<script>alert(2)</script> $\\foo{$"
     rows = faces.assign(Identity=evil, input=evil, PoseFlags=evil)
     rows.loc[:15, "Identity"] = "b"
     rows.loc[:10, "input"] = "b"
-    rows.to_parquet(table)
-    write_report(table, tmp_path / "report.html")
-    page = open_page(tmp_path / "report.html")
-    check_pictures(page, 4)
-    assert page.title() == f"Head pose: {HOSTILE}"
-    assert page.inner_text("h1") == f"Head pose: {HOSTILE}"
+    page = report(rows, name=HOSTILE)
+    assert page.title() == page.inner_text("h1") == f"Head pose: {HOSTILE}"
     assert page.locator("script").count() == 0
-    assert evil in page.locator("h3").all_inner_texts()
+    assert page.locator("h3").all_inner_texts() == ["b", evil]
     assert evil in page.locator(".doubts").inner_text()
 
 
-def test_a_table_without_quality_says_so(faces, tmp_path, open_page):
-    table = tmp_path / "clip.csv"
-    faces.drop(columns=QUALITY_COLUMNS).to_csv(table, index=False)
-    write_report(table, tmp_path / "report.html", convention="feat")
-    page = open_page(tmp_path / "report.html")
+def test_a_table_without_quality_or_tag_says_so(faces, report):
+    rows = faces.drop(columns=QUALITY_COLUMNS)
+    rows.attrs = {}
+    page = report(rows)
     assert counts(page)["flagged"] == "not known"
     assert page.locator(".doubts").count() == 0
-    assert page.inner_text("body").count("--quality") == 2
+    text = page.inner_text("body")
+    assert text.count("--quality") == 2
+    assert "assumed" in text
 
 
-def test_a_table_without_a_pose_has_a_page_too(faces, tmp_path, open_page):
-    rows = faces.iloc[5:9]
-    for name, table in (("some", rows), ("none", rows.iloc[:0])):
-        path, page = tmp_path / f"{name}.parquet", tmp_path / f"{name}.html"
-        table.to_parquet(path)
-        write_report(path, page)
-        shown = open_page(page)
-        check_pictures(shown, 3)
-        assert counts(shown)["with a pose"] == "0"
-        assert counts(shown)["rows"] == str(len(table))
+@pytest.mark.parametrize("rows", [4, 0])
+def test_a_table_without_a_pose_has_a_page_too(faces, report, rows):
+    said = counts(report(faces.iloc[5 : 5 + rows]))
+    assert (said["with a pose"], said["rows"]) == ("0", str(rows))
 
 
-def test_flags_alone_are_listed(faces, tmp_path, open_page):
-    table = tmp_path / "clip.parquet"
+def test_flags_alone_are_listed(faces, report):
     rows = faces.drop(columns="PoseResidual").assign(PoseFlags="")
     rows.loc[[3, 30], "PoseFlags"] = ["yaw;eyes", "yaw"]
-    rows.to_parquet(table)
-    write_report(table, tmp_path / "report.html")
-    page = open_page(tmp_path / "report.html")
+    page = report(rows)
     first, second = page.locator(".doubts li").all_inner_texts()
     assert first.startswith("frame 3 row 3\n")
     assert "flags: yaw, eyes" in first
@@ -258,23 +234,15 @@ def test_flags_alone_are_listed(faces, tmp_path, open_page):
     ]
 
 
-def test_frames_of_the_video_are_shown(tmp_path, shared_data, feat_folder, open_page):
-    source = pd.read_csv(shared_data / "video_face_noface.csv")
-    pose = estimate_pose(source, quality=True)
-    posed = pd.concat([source, pose], axis=1)
-    posed.attrs = pose.attrs
-    table = tmp_path / "video_face_noface.parquet"
-    posed.to_parquet(table)
+def test_frames_of_the_video_are_shown(shared_data, feat_folder, report):
+    rows = posed(pd.read_csv(shared_data / "video_face_noface.csv"))
     video = feat_folder / "tests" / "data" / "face_noface.mov"
-    write_report(table, tmp_path / "report.html", video=video)
-    page = open_page(tmp_path / "report.html")
+    page = report(rows, name="video_face_noface.parquet", video=video)
     assert page.locator(".doubts img").count() == 12
-    check_pictures(page, 15)
     printed = page.pdf(format="A4")
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) <= 6
-    posed.assign(frame=posed["frame"] + 1000).to_parquet(table)
     with pytest.raises(PictureError, match="another video"):
-        write_report(table, tmp_path / "report.html", video=video)
+        report(rows.assign(frame=rows["frame"] + 1000), video=video)
 
 
 def test_what_cannot_be_is_refused(faces, tmp_path):
