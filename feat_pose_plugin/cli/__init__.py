@@ -4,6 +4,5 @@ Options and messages only. Whatever is slow to import is imported inside the com
 """
 
 # In the order of the help.
-from feat_pose_plugin.cli import tables, motion, models, doctor, pictures  # noqa: F401, I001
-from feat_pose_plugin.cli import demo, training, evaluation  # noqa: F401
+from feat_pose_plugin.cli import pose, look, demo, measure, train, machine  # noqa: F401, I001
 from feat_pose_plugin.cli.application import app as app

@@ -41,7 +41,6 @@ def demo(output: Path = Path("feat-pose-demo"), force: bool = False) -> None:
     import math
 
     import pandas as pd
-    import pyarrow as pa
 
     from feat_pose_plugin.pose.estimate import estimate_pose
     from feat_pose_plugin.show.plots import ANGLE_LABELS, plot_time_lines, save_figure
@@ -58,7 +57,7 @@ def demo(output: Path = Path("feat-pose-demo"), force: bool = False) -> None:
         ) from error
     save_figure(plot_time_lines(poses), picture)
     rows = pd.concat(poses, names=["table", "row"])
-    write_table(pa.Table.from_pandas(rows.reset_index(), preserve_index=False), table)
+    write_table(rows.reset_index(), table)
     degrees = (rows[[*ANGLE_LABELS]] * (180 / math.pi)).groupby("table")
     summary = degrees["Pitch"].agg(rows="size", poses="count")
     for angle in ANGLE_LABELS:

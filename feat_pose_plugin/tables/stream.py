@@ -88,10 +88,10 @@ def read_table(path: Path, reads: Reads = list) -> pd.DataFrame:
         return _to_frame(pa.concat_tables(batches), file.form)
 
 
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table of any columns, whole or not at all."""
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table of any columns, without its index, whole or not at all."""
     with writing(path), write_whole(path) as part:
-        _write(iter([table]), part, CsvForm())
+        _write(iter([pa.Table.from_pandas(table, preserve_index=False)]), part, CsvForm())
 
 
 def require_table(path: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from command import COMMAND, feat_pose
 
 import feat_pose_plugin
-from feat_pose_plugin.cli.doctor import EXTRAS
+from feat_pose_plugin.cli.machine import EXTRAS
 from feat_pose_plugin.mlp.pose_mlp import BUNDLED
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE, load_checkpoint
 

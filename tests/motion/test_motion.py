@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from command import feat_pose, refused
 from hypothesis import given
@@ -299,7 +298,7 @@ def test_the_command_does_what_the_functions_do(tmp_path, suffix, windows, how):
     both = pd.concat([table.assign(**{who: name}) for name in "ab"], ignore_index=True)
     both["label"] = [f"00{number}" for number in range(len(both))]
     source, target, summary = (tmp_path / f"{name}{suffix}" for name in ("in", "out", "sum"))
-    write_table(pa.Table.from_pandas(both, preserve_index=False), source)
+    write_table(both, source)
     command = ["motion", source, "-o", target, "--fps", FPS, "--relative", "--summary", summary]
     for name, value in {**windows, **how}.items():
         command += [f"--{name.replace('_', '-')}", *([] if value is True else [value])]

@@ -1,4 +1,4 @@
-"""Commands that make tables with pose columns, from tables and from pictures."""
+"""Commands that make tables with pose columns."""
 
 from __future__ import annotations
 
@@ -139,7 +139,6 @@ def detect(
     """
     stay_offline(offline)
     import pandas as pd
-    import pyarrow as pa
     from tqdm import tqdm
 
     from feat_pose_plugin.errors import TableError
@@ -190,8 +189,52 @@ def detect(
             found.append(pd.DataFrame(faces))
         table = pd.concat(found, ignore_index=True)
         write_tag(table, PoseTag("feat", "line_of_sight"))
-        write_table(pa.Table.from_pandas(table, preserve_index=False), target)
+        write_table(table, target)
         typer.echo(f"{target}: {len(table)} rows, {table['Pitch'].notna().sum()} with a pose")
+
+
+@command(app, POSE)
+def motion(
+    tables: list[Path],
+    output: Path,
+    fps: float,
+    seconds: float = 0.2,
+    longest_gap: float = 0.2,
+    relative: bool = False,
+    by: list[str] | None = None,
+    convention: str | None = None,
+    use_flagged: bool = False,
+    summary: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Smooth pose over time, and add how fast each head turns."""
+    import pandas as pd
+    from tqdm import tqdm
+
+    from feat_pose_plugin.motion.move_tables import move_table
+    from feat_pose_plugin.tables.stream import write_table
+
+    require_new(force, summary)
+    summaries = {}
+    for source, target in jobs_in_turn(tables, output, force):
+        rows, moved = move_table(
+            source,
+            target,
+            by,
+            fps=fps,
+            seconds=seconds,
+            longest_gap=longest_gap,
+            relative=relative,
+            convention=convention,
+            use_flagged=use_flagged,
+            with_summary=summary is not None,
+        )
+        tqdm.write(f"{target}: {rows} rows, pose read and written as {moved.convention}")
+        summaries[source.name] = moved.summary
+    if summary:
+        persons = pd.concat(summaries, names=["table"]).reset_index("table")
+        write_table(persons, summary)
+        typer.echo(f"{summary}: a row for each person, {len(persons)} in all")
 
 
 def _executor(processes: int, scheduler: str | None) -> AbstractContextManager[Executor | None]:

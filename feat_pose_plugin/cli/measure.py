@@ -1,4 +1,4 @@
-"""Commands that measure accuracy."""
+"""Commands that measure how well poses agree."""
 
 from __future__ import annotations
 
@@ -8,6 +8,48 @@ import typer
 
 from feat_pose_plugin.cli.application import app, require_new, stay_offline
 from feat_pose_plugin.cli.options import MEASURE, command
+
+
+@command(app, MEASURE)
+def compare(
+    first: Path,
+    second: Path | None = None,
+    output: Path | None = None,
+    picture: Path | None = None,
+    from_a: str | None = None,
+    from_b: str | None = None,
+    by: list[str] | None = None,
+    force: bool = False,
+) -> None:
+    """Compare two pose tables of the same frames."""
+    import pandas as pd
+
+    from feat_pose_plugin.evaluation.compare import compare_pose
+    from feat_pose_plugin.evaluation.picture import plot_comparison
+    from feat_pose_plugin.pose.estimate import estimate_pose
+    from feat_pose_plugin.show.plots import save_figure
+    from feat_pose_plugin.tables.stream import read_table, write_table
+
+    require_new(force, output, picture, source=first)
+    one = read_table(first)
+    if second is None:
+        other, name = estimate_pose(one), "pose_mlp_synth"
+        for key in ("frame", "timestamp", *(by or [])):
+            found = [label for label in one.columns if str(label).strip() == key]
+            other[[key] * len(found)] = one[found]
+    else:
+        other, name = read_table(second), second.name
+    comparison = compare_pose(one, other, convention_a=from_a, convention_b=from_b, by=by or ())
+    with pd.option_context("display.width", 200, "display.max_columns", None):
+        typer.echo(comparison.statistics.round(2).to_string(index=False, na_rep=""))
+    for path, table in ((first, one), (name, other)):
+        left_out = len(table) - len(comparison.frames)
+        if left_out > 0:
+            typer.echo(f"{path}: {left_out} of {len(table)} rows have no pose in both tables.")
+    if output:
+        write_table(comparison.statistics, output)
+    if picture:
+        save_figure(plot_comparison(comparison, first.name, name), picture)
 
 
 @command(app, MEASURE)
