@@ -62,12 +62,6 @@ def test_estimating_and_the_demo_import_neither_feat_nor_dask(tmp_path: Path) ->
     assert loaded & {"feat", "dask", "distributed"} == set()
 
 
-def test_every_public_name_is_there() -> None:
-    for name in feat_pose_plugin.__all__:
-        assert getattr(feat_pose_plugin, name) is not None
-    assert set(dir(feat_pose_plugin)) == set(feat_pose_plugin.__all__)
-
-
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         feat_pose_plugin.no_such_name  # noqa: B018

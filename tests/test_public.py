@@ -18,7 +18,7 @@ def test_star_import_gives_the_public_names_and_no_other():
     names: dict[str, object] = {}
     exec("from feat_pose_plugin import *", names)
     del names["__builtins__"]
-    assert set(names) == set(feat_pose_plugin.__all__)
+    assert set(names) == set(feat_pose_plugin.__all__) == set(dir(feat_pose_plugin))
 
 
 def test_the_stub_names_the_module_that_defines_each_public_name():

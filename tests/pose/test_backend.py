@@ -96,16 +96,6 @@ def test_meshes_come_with_depth_to_backends_that_read_it(reads):
     assert {model.name for _, _, model in fake.asked} == {"mediapipe"}
 
 
-def test_a_frame_size_of_0_in_a_table_is_not_known():
-    table = table_of(FACES)
-    table["FrameHeight"], table["FrameWidth"] = [0, 720, 0, -1], [0, 1280, 1280, 1280]
-    fake = Fake()
-    block = estimated(fake, table, focal_length=900.0, quality=True)
-    assert {size for _, size, _ in fake.asked} == {None, (720, 1280)}
-    assert block["Z"].notna().tolist() == [False, True, False, False]
-    assert not block["PoseFlags"].str.contains("out_of_frame").any()
-
-
 def test_provenance_names_the_network_that_reads_a_landmark_model(pair):
     backend = MLPBackend("random", "MIT", pair)
     two, three = (f"{kind} {file.sha256[:12]}" for kind, file in backend.provenance.weights.items())
@@ -129,23 +119,15 @@ def test_float64_is_rounded_where_it_does_not_matter(size):
 @pytest.mark.parametrize(
     "frame_size",
     [
-        (480,),
-        (480, 640, 3),
-        (0, 640),
-        (480, -1),
-        (480.0, 640.0),
-        ("480", "640"),
-        480,
-        "4x",
-        (None, None),
-        (float("nan"), 640),
+        *((480,), (480, 640, 3), (0, 640), (480, -1), (480, 2**40), (480.0, 640.0)),
+        *(("480", "640"), 480, "4x", (None, None), (float("nan"), 640), np.array([["a", None]])),
     ],
 )
 def test_frame_size_that_is_none_is_repeated(frame_size):
     fake = Fake()
     with pytest.raises(FrameSizeError, match=r"\(height, width\)") as caught:
         estimated(fake, landmarks([False]), frame_size=frame_size)
-    assert repr(frame_size) in str(caught.value)
+    assert " ".join(repr(frame_size).split()) in str(caught.value)
     assert fake.asked == []
 
 

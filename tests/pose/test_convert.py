@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -106,19 +105,6 @@ def test_angles_beyond_their_range_are_read_as_they_stand():
     torch.testing.assert_close(same, looked_back)
     same = convert_pose(convert_pose(looked_back, "feat-0.6", "feat"), "feat", "feat-0.6")
     torch.testing.assert_close(same.abs(), looked_back.new_tensor([[180, 180, 60]]))
-
-
-def test_py_feats_own_euler_angles_are_feat_0_6():
-    from feat.utils.image_operations import convert_to_euler
-
-    rotvec = Rotation.random(200, random_state=2).as_rotvec()
-    known = np.array([convert_to_euler(each) for each in rotvec])
-    np.testing.assert_allclose(convert_pose(rotvec, "rotvec", "feat-0.6"), known, atol=1e-9)
-    np.testing.assert_allclose(
-        Rotation.from_matrix(convert_pose(known, "feat-0.6", "matrix")).as_matrix(),
-        Rotation.from_rotvec(rotvec).as_matrix(),
-        atol=1e-12,
-    )
 
 
 def test_py_feats_own_mesh_pose_is_feat_mp(canonical_face):
@@ -508,14 +494,6 @@ def test_what_the_command_refuses(tables, tmp_path):
     ):
         refused(feat_pose("convert", source, "-o", target, *options.split()), 2, *parts)
     assert not out.exists()
-
-
-def test_the_help_names_every_convention():
-    for command, wanted in (("convert", CONVENTIONS), ("estimate", with_angles())):
-        said = feat_pose(command, "--help").stdout
-        text = re.sub(r"-[\s│]*\n[\s│]*", "-", said)  # broken at hyphens
-        wanted = set(wanted) - {"feat-degrees"}  # by its other name, degrees
-        assert wanted <= set(re.findall(r"[\w.-]*\w", text))
 
 
 def test_what_is_masked_is_missing():

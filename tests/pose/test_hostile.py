@@ -19,7 +19,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from fakes import table_of
 from fuzz.common import FACE, estimate_file, known_pose, scratch
 from fuzz.targets import SEEDS, TARGETS
@@ -32,7 +31,6 @@ from feat_pose_plugin.errors import (
     FeatPoseError,
     FrameSizeError,
     LandmarkError,
-    OptionError,
     TableError,
     WeightsError,
 )
@@ -46,7 +44,6 @@ from feat_pose_plugin.tables.frames import frame_numbers
 from feat_pose_plugin.tables.journal import JOURNAL, Journal
 from feat_pose_plugin.tables.pose_tables import convert_table
 from feat_pose_plugin.tables.stream import read_table
-from feat_pose_plugin.testing import project_face
 
 ANGLES = FEAT_FACEPOSE_COLUMNS_6D[:3]
 
@@ -73,12 +70,6 @@ def test_any_input_ends_in_a_right_answer_or_an_error_of_ours(target: str) -> No
 
 
 # Landmarks
-
-
-@pytest.mark.parametrize("rows", [0, 1, 2])
-def test_an_array_that_runs_backwards_is_read(rows: int) -> None:
-    faces = FACE.numpy()[None].repeat(rows, 0)
-    assert len(estimate_pose(faces[::-1])) == rows
 
 
 def table(rows: int = 2) -> pd.DataFrame:
@@ -108,39 +99,12 @@ def test_what_is_no_table_is_refused_by_its_type(source: object) -> None:
         estimate_pose(source)  # type: ignore[call-overload]
 
 
-def test_a_device_without_values_is_refused() -> None:
-    with pytest.raises(OptionError, match="device 'meta' is not available: it holds no values"):
-        estimate_pose(FACE[None], device="meta")
-
-
-@pytest.mark.parametrize("dtype", ["bool", "boolean", "complex64", "M8[ns]", "m8[ns]"])
-@pytest.mark.parametrize("name", ["x_0", "FrameWidth"])
-def test_a_column_of_no_numbers_is_refused(dtype: str, name: str) -> None:
-    odd = table().assign(FrameHeight=480, FrameWidth=640)
-    odd[name] = odd[name].astype("bool" if dtype == "boolean" else int).astype(dtype)
-    with pytest.raises((LandmarkError, FrameSizeError), match=f"'{name}' is of .*, not of numbers"):
-        estimate_pose(odd)
-
-
 @pytest.mark.parametrize("cell", [[1.0], {}, decimal.Decimal("sNaN"), 1j, "\ud800", "12o"])
 def test_a_cell_that_is_no_number_is_refused(cell: object) -> None:
     odd = table()
     odd["y_3"] = pd.Series([odd["y_3"][0], cell], dtype=object)
     with pytest.raises(LandmarkError, match="row 1 of column 'y_3'"):
         estimate_pose(odd)
-
-
-def test_frame_sizes_in_two_columns_of_one_name_are_refused() -> None:
-    twice = table().assign(FrameHeight=480, FrameWidth=640)
-    twice.insert(0, "FrameWidth", 1.0, allow_duplicates=True)
-    with pytest.raises(FrameSizeError, match="2 columns 'FrameWidth'"):
-        estimate_pose(twice)
-
-
-@pytest.mark.parametrize("size", [(2**70, 5), (480, 2**40), np.array([["a", None]] * 2)])
-def test_a_frame_size_of_no_camera_is_refused(size: object) -> None:
-    with pytest.raises(FrameSizeError):
-        estimate_pose(table(), frame_size=size)  # type: ignore[arg-type]
 
 
 def test_frame_sizes_of_a_table_may_be_beyond_float32() -> None:
@@ -207,6 +171,7 @@ def test_damage_to_a_page_of_our_own_is_noticed(tmp_path: Path) -> None:
         ('{"a": 1, "a": 2}', TableError),
         ('{"a":' * 10_000, TableError),
         ('{"feat_pose": 3}', ConventionError),
+        ('{"feat_pose": ["feat"]}', ConventionError),
         ('{"feat_pose": {}}', ConventionError),
         ('{"feat_pose": {"convention": []}}', ConventionError),
         ('{"feat_pose": {"convention": "feat", "translation_unit": "mile"}}', ConventionError),
@@ -219,14 +184,6 @@ def test_attrs_of_a_parquet_file_that_are_none_are_refused(
     with pytest.raises(error, match=str(source)):
         convert_table(source, tmp_path / "out.parquet", "feat", "img2pose")
     assert [*tmp_path.iterdir()] == [source]
-
-
-def test_a_landmark_column_of_times_is_refused(tmp_path: Path) -> None:
-    times = pa.table(table()).set_column(0, "x_0", pa.array([1, 2], pa.time64("ns")))
-    pq.write_table(times, tmp_path / "in.parquet")
-    with pytest.raises(FeatPoseError, match=r"in\.parquet"):
-        estimate_file(tmp_path / "in.parquet", tmp_path / "out.csv")
-    assert len([*tmp_path.iterdir()]) == 1
 
 
 POSE = ",".join(FEAT_FACEPOSE_COLUMNS_6D)
@@ -267,15 +224,22 @@ def test_what_is_missing_in_a_table_of_objects_is_drawn_as_missing() -> None:
 
 
 TIMES = pd.Series(pd.to_datetime(["2020-01-01", "2020-01-02"]))
-NO_NUMBERS = [TIMES, TIMES.astype("category"), TIMES.dt.to_period("D"), pd.Series([True, False])]
+NO_NUMBERS = [
+    *(TIMES, TIMES - TIMES[0], TIMES.astype("category"), TIMES.dt.to_period("D")),
+    *(pd.Series([True, False], dtype=dtype) for dtype in ("bool", "boolean", "complex64")),
+]
 
 
 @pytest.mark.parametrize("column", NO_NUMBERS)
 def test_times_and_truth_values_are_read_as_no_number(column: pd.Series) -> None:
     with pytest.raises(LandmarkError, match=r"column 'x_0' is of .*, not of numbers"):
         estimate_pose(table().assign(x_0=column))
+    sized = table().assign(FrameHeight=480, FrameWidth=column)
     with pytest.raises(FrameSizeError, match=r"column 'FrameWidth' is of .*, not of numbers"):
-        estimate_pose(table().assign(FrameHeight=480, FrameWidth=column))
+        estimate_pose(sized)
+    sized.insert(0, "FrameWidth", 1.0, allow_duplicates=True)
+    with pytest.raises(FrameSizeError, match="2 columns 'FrameWidth'"):
+        estimate_pose(sized)
     pose = pd.DataFrame([[0.1] * 6] * 2, columns=FEAT_FACEPOSE_COLUMNS_6D)
     with pytest.raises(ConventionError, match=r"column 'Yaw' is of .*, not of numbers"):
         convert_pose(pose.assign(Yaw=column), "feat", "img2pose")
@@ -324,8 +288,8 @@ from pathlib import Path
 from feat_pose_plugin.tables.stream import read_table
 print(read_table(Path({str(path)!r}), lambda names: []).shape)
 """
-    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
-    assert [process.wait(60) for process in processes] == [0] * 4
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_a_csv_with_a_million_columns_is_refused(tmp_path: Path) -> None:
@@ -430,15 +394,6 @@ def test_a_journal_that_is_none_is_refused(content: str, tmp_path: Path) -> None
         Journal(tmp_path)
 
 
-@pytest.mark.parametrize("rows", [1, 3])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_tensor_that_is_negated_lazily(rows: int, dtype: torch.dtype) -> None:
-    faces = project_face(torch.zeros(rows, 3)).to(dtype)
-    lazy = torch.complex(faces, -faces).conj().imag
-    assert lazy.is_neg()
-    pd.testing.assert_frame_equal(estimate_pose(lazy), estimate_pose(faces), atol=1e-5)
-
-
 def test_a_path_in_a_journal_is_never_followed(tmp_path: Path) -> None:
     """Neither for reading nor for writing, as Python itself sees it."""
     folder, victim = tmp_path / "out", tmp_path / "victim.csv"
@@ -470,10 +425,3 @@ def test_a_journal_of_a_terabyte_is_not_read(tmp_path: Path) -> None:
         file.truncate(1 << 40)
     with pytest.raises(TableError, match=f"{JOURNAL} is not a journal .* larger than"):
         Journal(tmp_path)
-
-
-def test_a_tag_that_is_none_is_refused_in_memory_too() -> None:
-    pose = pd.DataFrame([[0.1] * 6], columns=FEAT_FACEPOSE_COLUMNS_6D)
-    pose.attrs["feat_pose"] = ["feat"]
-    with pytest.raises(ConventionError, match="damaged"):
-        convert_pose(pose, None, "img2pose")

@@ -231,6 +231,8 @@ def test_memory_layout_does_not_matter(faces):
     np.testing.assert_array_equal(read_landmarks(faces[::-1]).points, faces[::-1])
     tensor = torch.from_numpy(faces).permute(2, 1, 0).contiguous().permute(2, 1, 0)
     np.testing.assert_array_equal(read_landmarks(tensor).points, faces)
+    lazy = torch.complex(tensor, -tensor).conj().imag  # negated when it is read
+    np.testing.assert_array_equal(read_landmarks(lazy).points, faces)
     faces.setflags(write=False)
     np.testing.assert_array_equal(read_landmarks(faces).points, faces)
 

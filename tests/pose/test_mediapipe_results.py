@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fakes import faces, meshes_of, table_of
+from scipy.spatial.transform import Rotation
 
 from feat_pose_plugin import estimate_pose
 from feat_pose_plugin.errors import FrameSizeError, LandmarkError
-from feat_pose_plugin.testing import project_face
 
 HEIGHT, WIDTH = SIZE = (480, 640)
 NOBODY = SimpleNamespace(multi_face_landmarks=None)
@@ -19,14 +20,9 @@ NOBODY = SimpleNamespace(multi_face_landmarks=None)
 
 @pytest.fixture
 def meshes(canonical_face):
-    """``[2, 478, 3]`` a face in pixels, from in front and turned; the irises are anywhere."""
-    angle = 0.4
-    turn = np.array(
-        [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
-    )
-    face = canonical_face - canonical_face.mean(axis=0)
-    pixels = 12 * np.stack([face, face @ turn.T]) + [400, 200, 0]
-    return np.concatenate([pixels, np.full((2, 10, 3), 7.0)], axis=1).astype(np.float32)
+    """``[2, 478, 3]`` a face in pixels, from in front and turned."""
+    turns = Rotation.from_rotvec([[0, 0, 0], [0, 0.4, 0]])
+    return meshes_of(canonical_face, turns) * np.float32(0.6) + np.float32([100, -100, -500])
 
 
 @pytest.fixture
@@ -90,27 +86,21 @@ def test_each_row_has_its_own_frame_size(meshes, shares):
     assert pose[1:].isna().all(axis=None)
 
 
-@pytest.mark.parametrize("form", [np.asarray, torch.tensor])
+@pytest.mark.parametrize("form", [np.asarray, torch.tensor, table_of])
 def test_normalised_coordinates_are_scaled_by_the_frame_size(form, meshes, shares):
     expected = estimate_pose(meshes, frame_size=SIZE)
     for points in (shares, shares[:, :468]):
-        pose = estimate_pose(form(points), frame_size=SIZE, normalized=True)
+        source = form(points)
+        if isinstance(source, pd.DataFrame):  # says the size itself
+            source[["FrameHeight", "FrameWidth"]] = SIZE
+        size = None if isinstance(source, pd.DataFrame) else SIZE
+        pose = estimate_pose(source, frame_size=size, normalized=True)
         pd.testing.assert_frame_equal(pose, expected, rtol=1e-4, atol=1e-6)
-
-
-def test_a_table_of_normalised_coordinates(meshes, shares):
-    columns = [f"{axis}_{vertex}" for vertex in range(478) for axis in "xyz"]
-    table = pd.DataFrame(shares.reshape(2, -1), columns=columns)
-    table[["FrameHeight", "FrameWidth"]] = SIZE
-    pose = estimate_pose(table, normalized=True)
-    pd.testing.assert_frame_equal(
-        pose, estimate_pose(meshes, frame_size=SIZE), rtol=1e-4, atol=1e-6
-    )
 
 
 @pytest.mark.parametrize("points", [478, 468, 68])
 def test_a_single_face(points, meshes):
-    face = meshes[1, :points] if points > 68 else project_face(torch.zeros(1, 3))[0]
+    face = meshes[1, :points] if points > 68 else faces(1)[0]
     np.testing.assert_allclose(estimate_pose(face), estimate_pose(face[None]), atol=1e-5)
 
 

@@ -74,23 +74,6 @@ def test_threads_do_not_matter(faces: np.ndarray) -> None:
         assert_same(pose_of(faces), expected)
 
 
-@pytest.mark.usefixtures("one_thread")
-def test_a_table_is_estimated_with_the_threads_that_were_set(
-    faces: np.ndarray, tmp_path: Path
-) -> None:
-    """To the last bit, though threads of its own estimate it."""
-    table = table_of(faces)
-    table[:7].to_parquet(tmp_path / "in.parquet")
-    estimator = PoseEstimator(backend=get_pose_backend("pose_mlp_synth"))
-    torch.set_num_threads(2)
-    pose_of(faces[:7])  # so that all libraries have begun with two
-    torch.set_num_threads(1)
-    expected = pose_of(table[:7])
-    estimate_table(tmp_path / "in.parquet", tmp_path / "out.parquet", estimator, frame_size=FRAME)
-    found = pd.read_parquet(tmp_path / "out.parquet")[[*ANGLES, "X", "Y", "Z"]].to_numpy()
-    np.testing.assert_array_equal(found, expected)
-
-
 def test_the_form_of_the_data_does_not_matter(faces: np.ndarray, tmp_path: Path) -> None:
     """Text with all digits, Parquet, a table, and every layout of memory and coordinates."""
     faces = faces[:300]
