@@ -9,12 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from feat_pose_plugin.pose.landmark_models import (
-    LandmarkKind,
-    LandmarkModel,
-    find_landmark_model,
-    is_auto,
-)
+from feat_pose_plugin.pose.landmark_models import LandmarkKind, LandmarkModel, named_landmark_model
 
 FrameSize = tuple[int, int]
 """Height and width of the video frame in pixels."""
@@ -43,18 +38,16 @@ class Provenance:
     weights: Mapping[LandmarkKind, WeightsFile] = field(default_factory=dict)
 
     def describe(self, landmark_model: str | LandmarkModel = "auto") -> str:
-        """One line for a file or a log: the name and the weights that serve a landmark model.
+        """The name and weights in a line, as ``pose_mlp_synth 2d 0a1254399ef9``.
 
         Args:
-            landmark_model: Its name or profile; ``"auto"`` for all that there are weights for.
+            landmark_model: Whose weights, by name or profile; ``"auto"`` for all that there are.
 
         Returns:
-            As ``pose_mlp_synth 2d 0a1254399ef9``: the first 12 digits of the file's SHA-256, as
-            ``feat-pose models`` prints them. The name alone for a method without weights.
+            With the first 12 digits of each SHA-256, as ``feat-pose models`` prints them.
         """
         weights = self.weights
-        if not is_auto(landmark_model):
-            model = find_landmark_model(landmark_model)
+        if model := named_landmark_model(landmark_model):
             kind = model.kind if model.kind in weights else model.without_depth().kind
             weights = {kind: weights[kind]} if kind in weights else {}
         return " ".join([self.name, *(f"{kind} {w.sha256[:12]}" for kind, w in weights.items())])

@@ -21,18 +21,8 @@ from feat_pose_plugin.pose.conventions import (
     from_rotvec_pose,
     unit_ratio,
 )
-from feat_pose_plugin.pose.frame_sizes import (
-    FRAME_SIZE_COLUMNS,
-    frame_sizes_of,
-    in_pixels,
-    read_frame_size,
-)
-from feat_pose_plugin.pose.landmark_models import (
-    LandmarkKind,
-    LandmarkModel,
-    find_landmark_model,
-    is_auto,
-)
+from feat_pose_plugin.pose.frame_sizes import frame_sizes_of, in_pixels, read_frame_size
+from feat_pose_plugin.pose.landmark_models import LandmarkKind, LandmarkModel, named_landmark_model
 from feat_pose_plugin.pose.landmarks import Landmarks, outer_eye_distance, read_landmarks
 from feat_pose_plugin.pose.partitions import estimate_partitions
 from feat_pose_plugin.pose.plausibility import require_plausible, warn_caller
@@ -192,7 +182,7 @@ class PoseEstimator:
     @cached_property
     def profile(self) -> LandmarkModel | None:
         """The profile of the landmark model; None where it follows from the landmarks."""
-        return None if is_auto(self.landmark_model) else find_landmark_model(self.landmark_model)
+        return named_landmark_model(self.landmark_model)
 
     @property
     def columns(self) -> list[str]:
@@ -256,8 +246,7 @@ class PoseEstimator:
         if needed and (self.focal_length is None or self.principal_point is None):
             raise FrameSizeError(
                 "rotation_frame='camera' needs the frame size. Pass frame_size=(height, width), or "
-                f"a table with {' and '.join(FRAME_SIZE_COLUMNS)}, or both focal_length and "
-                "principal_point."
+                "a table with FrameHeight and FrameWidth, or both focal_length and principal_point."
             )
         return torch.zeros(1, 2, dtype=torch.int32)
 

@@ -84,9 +84,10 @@ _WITHOUT_DEPTH = _by_name(
 )
 
 
-def is_auto(landmark_model: object) -> bool:
-    """Whether the landmark model is to follow from where the landmarks come from."""
-    return isinstance(landmark_model, str) and landmark_model.casefold() == "auto"
+def named_landmark_model(name: str | LandmarkModel) -> LandmarkModel | None:
+    """The profile of a name; None of ``auto``: it is to follow from the landmarks."""
+    is_auto = isinstance(name, str) and name.casefold() == "auto"
+    return None if is_auto else find_landmark_model(name)
 
 
 def is_landmark_model(name: str) -> bool:

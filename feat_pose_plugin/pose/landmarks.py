@@ -23,8 +23,8 @@ from feat_pose_plugin.pose.columns import read_numbers
 from feat_pose_plugin.pose.landmark_models import (
     LandmarkModel,
     find_landmark_model,
-    is_auto,
     is_landmark_model,
+    named_landmark_model,
 )
 from feat_pose_plugin.pose.mediapipe_results import mesh_of_results
 from feat_pose_plugin.pose.meshes import (
@@ -108,27 +108,18 @@ def read_landmarks(
     source: Tensor | NDArray[np.generic] | pd.DataFrame | object,
     landmark_model: str | LandmarkModel = "auto",
 ) -> Landmarks:
-    """Read landmarks of any supported layout.
+    """Read landmarks of any layout that :func:`~feat_pose_plugin.estimate_pose` takes.
 
-    Args:
-        source: What :func:`~feat_pose_plugin.estimate_pose` takes, of any real dtype, on any
-            device. Tables have ``x_0..x_67, y_0..y_67``, or a mesh (``x_0..x_477`` or
-            ``mesh_x_0..mesh_x_477``, with or without z). Depth is in pixels, away from the camera
-            positive, or as py-feat's detectors write it.
-        landmark_model: What made the landmarks. ``"auto"`` is what follows from the source:
-            ``mediapipe`` or ``detectorv2`` for meshes, ``openface`` for its tables, the
-            ``landmark_model`` of a Fex, ``3d`` for ``[B, 68, 3]``, and ``2d`` for all else.
-
-    Returns:
-        Rows in the order of the source, on its device. The depth of meshes is kept; rows in which
-        all depth is 0 are of the model without depth. Rows without a face hold NaN: also those in
-        which OpenFace's ``success`` is 0, or a landmark lies at (0, 0) and none at negative
-        coordinates.
+    Tables have ``x_0..x_67, y_0..y_67``, or a mesh (``x_0..x_477`` or ``mesh_x_0..mesh_x_477``,
+    with or without z). Depth is in pixels, away from the camera positive, or as py-feat's detectors
+    write it; rows in which all depth is 0 are of the landmark model without depth. Rows without a
+    face hold NaN: also those in which OpenFace's ``success`` is 0, or a landmark lies at (0, 0) and
+    none at negative coordinates.
 
     Raises:
         LandmarkError: The source holds no 68 landmarks, or part of them, or text.
     """
-    named = None if is_auto(landmark_model) else find_landmark_model(landmark_model)
+    named = named_landmark_model(landmark_model)
     name = named.name if named else "auto"
     normalized, confidence = False, None
     if isinstance(source, Tensor):

@@ -1,11 +1,10 @@
 """Names of pose backends, and what stands behind them.
 
-A name maps to an import string ``"module:attribute"`` or to a callable; either gives a
-:class:`~feat_pose_plugin.pose.backend.PoseBackend` when called with the options of the user. Import
-strings are loaded at first use. Installed distributions add names by the entry-point group
-``feat_pose_plugin.backends``. A name that two of them claim raises when it is asked for; the names
-of this package, and those registered in the process, are nobody else's. What one distribution does
-wrong stops no other name.
+A name maps to an import string ``"module:attribute"``, loaded at first use, or to a callable;
+either makes a backend of the user's options. Installed distributions add names by the entry-point
+group ``feat_pose_plugin.backends``. A name that two of them claim raises when it is asked for; the
+names of this package, and those registered in the process, are nobody else's. What one distribution
+does wrong stops no other name.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from operator import attrgetter
@@ -41,7 +41,6 @@ _targets: dict[str, str | Factory] = {
     "img2pose": "feat_pose_plugin.frameworks.native_pose:img2pose",
 }
 _claims: dict[str, set[str]] = {}  # of the names that more than one distribution has
-_entry_points_read = False
 
 
 def register_pose_backend(name: str, target: str | Factory) -> None:
@@ -131,11 +130,9 @@ def find_pose_backend(pose_model: str | PoseBackend) -> PoseBackend:
     return pose_model if isinstance(pose_model, PoseBackend) else get_pose_backend(pose_model)
 
 
+@cache
 def _read_entry_points() -> None:
-    global _entry_points_read
-    if _entry_points_read:
-        return
-    _entry_points_read = True
+    """Once in a process; the caller has the lock."""
     ours = set(_targets)
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if entry.name in ours:
