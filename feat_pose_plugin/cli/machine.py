@@ -104,8 +104,12 @@ def fetch(name: str, revision: str = "main", offline: bool = False) -> None:
     Offline, those that lie there are verified.
     """
     stay_offline(offline)
-    from feat_pose_plugin.mlp.fetch import DEFAULT_REVISION, OFFICIAL_NAME, fetch_official
-    from feat_pose_plugin.mlp.weights import PATH_VARIABLE
+    from feat_pose_plugin.mlp.weights import (
+        DEFAULT_REVISION,
+        OFFICIAL_NAME,
+        PATH_VARIABLE,
+        fetch_official,
+    )
 
     if name not in ("pose_mlp", OFFICIAL_NAME):
         raise OptionError(
@@ -113,7 +117,7 @@ def fetch(name: str, revision: str = "main", offline: bool = False) -> None:
             "and other models bring their own."
         )
     fetched = fetch_official(revision)
-    typer.echo(f"{fetched.path}\nSHA-256 {fetched.sha256}\nrevision {fetched.commit}")
+    typer.echo(f"{fetched.path}\nSHA-256 {fetched.sha256}\nrevision {fetched.path.parent.name}")
     if revision != DEFAULT_REVISION:
         typer.echo(f"To use this revision, set {PATH_VARIABLE}={fetched.path}")
 

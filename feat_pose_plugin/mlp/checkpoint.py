@@ -28,8 +28,7 @@ from feat_pose_plugin.pose.reading import parse_json, read_bytes
 
 Output = Literal["euler_angles", "rotation_vector"]
 
-# Far above any network of this kind (the largest published one has 0.2 million parameters), far
-# below what could exhaust a machine.
+# Far above any network of this kind, far below what could exhaust a machine.
 _LARGEST_LAYER = 8192
 _MOST_LAYERS = 8
 _LARGEST_JSON = 1 << 20  # bytes
@@ -65,21 +64,24 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read and verify a checkpoint.
+    """Read and verify ``NAME.safetensors`` and the JSON file beside it.
 
-    Args:
-        path: The ``.safetensors`` file; the ``.json`` file lies beside it.
-
-    Returns:
-        The checkpoint. v2 (LayerNorm) or v1, and whether points have depth, is read off the
-        tensors: v2 has a 1-D ``net.1.weight``, and ``net.0.weight`` has 136 or 204 columns.
+    v2 (LayerNorm) or v1, and whether points have depth, is read off the tensors: v2 has a 1-D
+    ``net.1.weight``, and ``net.0.weight`` has 136 or 204 columns.
 
     Raises:
         WeightsError: A file is missing or unreadable, the card lacks a field or holds one of the
             wrong type or size, or tensors differ from the architecture in name, shape or dtype,
             are not finite, or are so large that a pose might not be.
     """
-    card = _read_json(path.with_suffix(".json"))
+    card_path = path.with_suffix(".json")
+    try:
+        card = parse_json(read_bytes(card_path, _LARGEST_JSON))
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{card_path} cannot be read as JSON: {error}. A checkpoint is NAME.safetensors with "
+            "NAME.json beside it; get both again."
+        ) from error
     try:
         data = read_bytes(path, _LARGEST_WEIGHTS)
         found = dict(deserialize(data))  # type: ignore[no-untyped-call]
@@ -89,15 +91,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
             "checkpoint; get it again."
         ) from error
     shapes = {key: tuple(tensor["shape"]) for key, tensor in found.items()}
-    fields = _architecture(path.with_suffix(".json"), card)
+    with_depth = shapes.get("net.0.weight", ())[1:] == (FEATURES_WITH_DEPTH,)
+    fields = _architecture(card_path, card)
     with torch.device("meta"):  # no memory until the tensors of the file are in place
         model = PoseMLP(
             fields["hidden"],
             float(fields["dropout"]),
             layer_norm=len(shapes.get("net.1.weight", ())) == 1,
-            features=FEATURES_WITH_DEPTH
-            if shapes.get("net.0.weight", ())[1:] == (FEATURES_WITH_DEPTH,)
-            else FEATURES,
+            features=FEATURES_WITH_DEPTH if with_depth else FEATURES,
         )
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     state = {}
@@ -105,7 +106,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if expected.get(key) != shapes.get(key):
             raise WeightsError(
                 f"{path}: tensor {key!r} has shape {shapes.get(key, 'none: it is missing')}, but "
-                f"the architecture in {path.with_suffix('.json').name} wants "
+                f"the architecture in {card_path.name} wants "
                 f"{expected.get(key, 'no such tensor')}. The two files do not belong together."
             )
         tensor = found[key]
@@ -124,9 +125,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
             "the pose to infinity or NaN. They are damaged or no trained network; get them again."
         )
     sha256 = hashlib.sha256(data).hexdigest()
-    return Checkpoint(
-        path, sha256, model, mean, std, card, fields["input"] == "upright", fields["output"]
-    )
+    upright = fields["input"] == "upright"
+    return Checkpoint(path, sha256, model, mean, std, card, upright, fields["output"])
 
 
 def write_checkpoint(
@@ -139,17 +139,10 @@ def write_checkpoint(
     upright: bool = False,
     output: Output = "euler_angles",
 ) -> None:
-    """Write a checkpoint that this package loads; with the defaults, py-feat too.
+    """Write both files of a checkpoint; with the defaults py-feat loads it too.
 
-    Args:
-        path: The ``.safetensors`` file to write; the ``.json`` file is written beside it.
-        model: The network.
-        mean: ``[6]`` mean of the training targets.
-        std: ``[6]`` standard deviation of the training targets, positive.
-        card: Further fields of the JSON file; ``architecture`` and the hash of the weights are
-            filled in.
-        upright: See :class:`Checkpoint`.
-        output: See :class:`Checkpoint`.
+    ``mean`` and ``std`` are those of the training targets, ``[6]``. ``card`` are further fields of
+    the JSON file; ``architecture`` and the hash of the weights are filled in.
     """
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     weights = save(state)
@@ -182,42 +175,34 @@ def _largest_number(model: PoseMLP, mean: Tensor, std: Tensor) -> float:
     return float(torch.cat(seen).max())
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return parse_json(read_bytes(path, _LARGEST_JSON))
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"{path} cannot be read as JSON: {error}. A checkpoint is NAME.safetensors with "
-            "NAME.json beside it; get both again."
-        ) from error
-
-
 def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) <= torch.finfo(torch.float32).max
 
 
-def _are_six_numbers(value: Any) -> bool:
+def _are_six(value: Any) -> bool:
     return isinstance(value, list) and len(value) == OUTPUTS and all(map(_is_number, value))
 
 
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _are_layers(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and 0 < len(value) <= _MOST_LAYERS
+        and all(type(units) is int and 0 < units <= _LARGEST_LAYER for units in value)
+    )
+
+
 _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "architecture": (lambda value: isinstance(value, dict), "an object"),
-    "output_normalization": (lambda value: isinstance(value, dict), "an object"),
-    "hidden": (
-        lambda value: (
-            isinstance(value, list)
-            and 0 < len(value) <= _MOST_LAYERS
-            and all(type(units) is int and 0 < units <= _LARGEST_LAYER for units in value)
-        ),
-        f"1 to {_MOST_LAYERS} integers from 1 to {_LARGEST_LAYER}",
-    ),
-    "dropout": (
-        lambda value: _is_number(value) and 0 <= value < 1,
-        "a number from 0 to below 1",
-    ),
-    "mean": (_are_six_numbers, "six finite numbers"),
+    "architecture": (_is_object, "an object"),
+    "output_normalization": (_is_object, "an object"),
+    "hidden": (_are_layers, f"1 to {_MOST_LAYERS} integers from 1 to {_LARGEST_LAYER}"),
+    "dropout": (lambda value: _is_number(value) and 0 <= value < 1, "a number from 0 to below 1"),
+    "mean": (_are_six, "six finite numbers"),
     "std": (
-        lambda value: _are_six_numbers(value) and min(torch.tensor(value)) > 0,
+        lambda value: _are_six(value) and min(torch.tensor(value)) > 0,
         "six finite numbers above 0",
     ),
     "input": (lambda value: value in ("centred", "upright"), "'centred' or 'upright'"),

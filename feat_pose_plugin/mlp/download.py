@@ -14,16 +14,7 @@ _LARGEST = 64 << 20  # bytes; the published weights are 0.9 million
 
 
 def main(repository: str, revision: str, cache: str, *names: str) -> None:
-    """Download files of one commit into the cache and verify them.
-
-    A branch points at the commit only after its files have turned out right.
-
-    Args:
-        repository: On the hub.
-        revision: Branch, tag or commit.
-        cache: Of ``huggingface_hub``.
-        *names: Of the files.
-    """
+    """Download files of one commit and verify them; only then does a branch point at the commit."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.constants import HF_HUB_ETAG_TIMEOUT
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from feat_pose_plugin.mlp.checkpoint import Checkpoint
-from feat_pose_plugin.mlp.model import DOWN, euler_to_rotvec
-from feat_pose_plugin.mlp.network import PyFeatNetwork
+from feat_pose_plugin.mlp.model import DOWN, euler_to_rotvec, normalise
 from feat_pose_plugin.pose.landmarks import (
     LANDMARKS,
     LARGEST_EYE_DISTANCE,
@@ -23,7 +22,6 @@ from feat_pose_plugin.pose.landmarks import (
 )
 
 _RIGHT, _LEFT = OUTER_EYE_CORNERS
-_HALF_ROOT = math.sqrt(0.5)
 _FEW = 48  # faces; torch's GELU is the fastest, but its call takes as long as one of 30 faces
 _TILT = -1j * DOWN.numpy().astype(np.complex64)  # of an upright face the sum is real, above 0
 # OpenBLAS, by which NumPy multiplies, ends the process where more threads than it was built for
@@ -35,160 +33,122 @@ Floats = NDArray[np.float32]
 
 
 class _Layer(NamedTuple):
-    """``gain * standardise(x @ weight + bias) + shift``; the last layer only ``x @ weight + bias``.
-
-    Weight and bias are centred, so that the mean is 0 and LayerNorm only scales.
-    """
+    """``gain * standardise(x @ weight + bias) + shift``, where the mean is 0 before."""
 
     weight: Tensor
     bias: Tensor
     gain: Tensor
     shift: Tensor
-    eps: float
-
-    @property
-    def root(self) -> float:
-        """Of the number of units: the norm of a layer whose standard deviation is 1."""
-        return math.sqrt(len(self.bias))
-
-    @property
-    def least(self) -> float:
-        """What LayerNorm's ``eps`` adds to the norm, as the other side of a right angle."""
-        return self.root * math.sqrt(self.eps)
+    root: float  # the norm of a layer whose standard deviation is 1
+    least: float  # what LayerNorm's eps adds to the square of the norm
 
 
 class Folded:
     """The layers of a checkpoint with LayerNorm. They differ from the plain module by rounding.
 
-    - Weights of the first layer are in the order of the pixels, x and y of a point together, so
-      that nothing is transposed; the depth follows.
+    - LayerNorm's centring is part of the weights and biases before it.
     - The last layer gives pose, not standardised pose.
     - For few faces ``x`` is a hidden layer's ``h / sqrt(2)``, because then
       ``gelu(h) = sqrt(1 / 2) * (x + x * erf(x))``; the next weights have the factor.
-
-    Args:
-        checkpoint: With LayerNorm.
-        any_origin: Whether weights of the first layer sum to zero over each axis, so that it does
-            not matter which point of the face is taken off: an eye corner, not the centroid.
+    - With ``by_point`` it reads x and y of a point together, then the depth of all, and it does
+      not matter which point of a face is the origin: an eye corner, not the centroid.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, any_origin: bool) -> None:
-        self._few, self._last_of_few = _fold(checkpoint, any_origin, _HALF_ROOT)
-        self._many, self._last_of_many = _fold(checkpoint, any_origin, 1.0)
-        self._of_one = threading.local()
+    def __init__(self, checkpoint: Checkpoint, *, by_point: bool) -> None:
+        linear = [layer for layer in checkpoint.model.net if isinstance(layer, nn.Linear)]
+        norms = [layer for layer in checkpoint.model.net if isinstance(layer, nn.LayerNorm)]
+        weights = [layer.weight.double() for layer in linear]
+        biases = [layer.bias.double() for layer in linear]
+        if by_point:
+            by_axis = weights[0].reshape(len(weights[0]), -1, LANDMARKS)
+            by_axis = by_axis - by_axis.mean(dim=2, keepdim=True)
+            weights[0] = torch.cat([by_axis[:, :2].mT.flatten(1), by_axis[:, 2:].flatten(1)], dim=1)
+        weights[:-1] = [weight - weight.mean(dim=0) for weight in weights[:-1]]
+        biases[:-1] = [bias - bias.mean() for bias in biases[:-1]]
+        last, constant = weights[-1] * checkpoint.std[:, None], biases[-1] * checkpoint.std
+        constant += checkpoint.mean
+        if checkpoint.output == "rotation_vector":
+            constant[3:] = torch.nan
+
+        def layers(factor: float) -> tuple[list[_Layer], Tensor, Tensor]:
+            hidden = []
+            before = 1.0
+            for weight, bias, norm in zip(weights, biases, norms, strict=False):
+                units = len(bias)
+                hidden.append(
+                    _Layer(
+                        (before * weight.T).float().contiguous(),
+                        bias.float(),
+                        factor * norm.weight,
+                        factor * norm.bias,
+                        math.sqrt(units),
+                        units * norm.eps,
+                    )
+                )
+                before = factor
+            return hidden, (factor * last.T).float().contiguous(), constant.float()
+
+        self._few, self._many = layers(math.sqrt(0.5)), layers(1.0)
+        self._of_thread = threading.local()
 
     def __call__(self, x: Tensor) -> Tensor:
         """``[B, features]`` to ``[B, 6]``."""
-        if len(x) <= _FEW:
-            for weight, bias, gain, shift, eps in self._few:
-                x = torch.addmm(bias, x, weight)
-                x = torch.layer_norm(x, bias.shape, gain, shift, eps)
+        few = len(x) <= _FEW
+        hidden, last, constant = self._few if few else self._many
+        for weight, bias, gain, shift, root, least in hidden:
+            x = torch.addmm(bias, x, weight)
+            if few:
+                x = torch.layer_norm(x, bias.shape, gain, shift, least / len(bias))
                 x = torch.addcmul(x, x, x.erf())
-            weight, bias, *_ = self._last_of_few
-            return torch.addmm(bias, x, weight)
-        for layer in self._many:
-            x = torch.addmm(layer.bias, x, layer.weight)
-            # In place: new memory of this size takes longer than the arithmetic.
-            norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-            scale = norm.square_().add_(layer.least**2).rsqrt_().mul_(layer.root)
-            x = _gelu(torch.addcmul(layer.shift, x.mul_(scale), layer.gain, out=x))
-        weight, bias, *_ = self._last_of_many
-        return torch.addmm(bias, x, weight)
+            else:  # in place: new memory of this size takes longer than the arithmetic
+                norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+                x.mul_(norm.square_().add_(least).rsqrt_().mul_(root))
+                x = _gelu(torch.addcmul(shift, x, gain, out=x))
+        return torch.addmm(constant, x, last)
 
     def of_one(self, x: Floats) -> Floats:
         """``[features]`` to ``[6]``, by NumPy, whose calls cost a third of torch's."""
-        if not hasattr(self._of_one, "layers"):
-            self._of_one.layers = [_OfOne(layer) for layer in self._few]
-            self._of_one.last = [part.numpy() for part in self._last_of_few[:2]]
+        hidden, last, constant = self._few
+        if not hasattr(self._of_thread, "layers"):  # results lie in the same memory every time
+            self._of_thread.layers = []
+            for layer in hidden:
+                results = torch.empty(2, len(layer.bias)).unbind()
+                arrays = [part.numpy() for part in (*layer[:4], *results)]
+                self._of_thread.layers.append((*arrays, *results, *layer[4:]))
         with _MULTIPLYING:
-            for layer in self._of_one.layers:
-                x = layer(x)
-            weight, bias = self._of_one.last
-            pose: Floats = x.dot(weight)
-        pose += bias
+            for layer in self._of_thread.layers:
+                weight, bias, gain, shift, h, erf, h_of_torch, erf_of_torch, root, least = layer
+                np.dot(x, weight, out=h)
+                h += bias
+                h *= root / math.sqrt(h.dot(h) + least)
+                h *= gain
+                h += shift
+                torch.erf(h_of_torch, out=erf_of_torch)
+                erf *= h
+                h += erf
+                x = h
+            pose: Floats = x.dot(last.numpy())
+        pose += constant.numpy()
         return pose
-
-
-class _OfOne:
-    """A hidden layer for one face; what it computes lies in the same memory in every call."""
-
-    def __init__(self, layer: _Layer) -> None:
-        self.weight, self.bias = layer.weight.numpy(), layer.bias.numpy()
-        self.gain, self.shift = layer.gain.numpy(), layer.shift.numpy()
-        self.root, self.least = layer.root, layer.least
-        self.x_of_torch, self.erf_of_torch = torch.empty(2, len(layer.bias)).unbind()
-        self.x, self.erf = self.x_of_torch.numpy(), self.erf_of_torch.numpy()
-
-    def __call__(self, before: Floats) -> Floats:
-        x, erf = self.x, self.erf
-        np.dot(before, self.weight, out=x)
-        x += self.bias
-        x *= self.root / math.hypot(self.least, math.sqrt(x.dot(x)))
-        x *= self.gain
-        x += self.shift
-        torch.erf(self.x_of_torch, out=self.erf_of_torch)
-        erf *= x
-        x += erf
-        return x
-
-
-def _fold(checkpoint: Checkpoint, any_origin: bool, factor: float) -> tuple[list[_Layer], _Layer]:
-    """The hidden layers, and the last; ``factor`` is on their activations and the next weights."""
-    linear = [layer for layer in checkpoint.model.net if isinstance(layer, nn.Linear)]
-    norms = [layer for layer in checkpoint.model.net if isinstance(layer, nn.LayerNorm)]
-    weights = [layer.weight.double() for layer in linear]
-    biases = [layer.bias.double() for layer in linear]
-    by_axis = weights[0].reshape(len(weights[0]), -1, LANDMARKS)
-    if any_origin:
-        by_axis = by_axis - by_axis.mean(dim=2, keepdim=True)
-    weights[0] = torch.cat([by_axis[:, :2].mT.flatten(1), by_axis[:, 2:].flatten(1)], dim=1)
-    weights[-1] = weights[-1] * checkpoint.std[:, None]
-    biases[-1] = biases[-1] * checkpoint.std + checkpoint.mean
-    if checkpoint.output == "rotation_vector":
-        biases[-1][3:] = torch.nan
-    weights[1:] = [factor * weight for weight in weights[1:]]
-
-    hidden = [
-        _layer(
-            weight - weight.mean(dim=0),
-            bias - bias.mean(),
-            factor * norm.weight,
-            factor * norm.bias,
-            norm.eps,
-        )
-        for weight, bias, norm in zip(weights[:-1], biases[:-1], norms, strict=True)
-    ]
-    return hidden, _layer(weights[-1], biases[-1], torch.empty(0), torch.empty(0), 0.0)
-
-
-def _layer(weight: Tensor, bias: Tensor, gain: Tensor, shift: Tensor, eps: float) -> _Layer:
-    return _Layer(weight.T.float().contiguous(), bias.float(), gain.float(), shift.float(), eps)
 
 
 class FoldedPyFeatNetwork:
     """See :class:`~feat_pose_plugin.mlp.network.PyFeatNetwork`. Any threads may call it at once."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._plain = PyFeatNetwork(checkpoint)
-        self._folded = Folded(checkpoint, any_origin=False)
+        self._folded = Folded(checkpoint, by_point=False)
 
     def __call__(self, landmarks: Tensor, _: float = 0.0) -> Tensor:
         """See :meth:`~feat_pose_plugin.mlp.network.PyFeatNetwork.forward`."""
-        if landmarks.dtype != torch.float32:
-            found: Tensor = self._plain(landmarks)
-            return found
-        # The mean by torch, because NumPy's would be rounded otherwise than py-feat's.
-        origin = (landmarks.sum(dim=1) / LANDMARKS).numpy()
-        with np.errstate(over="ignore", invalid="ignore"):
-            if len(landmarks) == 1:
-                points = landmarks.numpy()[0] - origin[0]
-                distance = math.hypot(*(points[_LEFT] - points[_RIGHT]).tolist())
-                points *= 1 / max(distance, SMALLEST_EYE_DISTANCE)
-                return torch.from_numpy(self._folded.of_one(points.ravel())[None])
-            picture = _complex(landmarks.numpy()) - origin.view(np.complex64)
-            distances = np.abs(picture[:, _LEFT, None] - picture[:, _RIGHT, None])
-            picture *= 1 / np.maximum(distances, SMALLEST_EYE_DISTANCE)
-            return self._folded(torch.from_numpy(picture.view(np.float32)))
+        if len(landmarks) != 1 or landmarks.dtype != torch.float32:
+            return self._folded(normalise(landmarks))
+        with np.errstate(all="ignore"):
+            # The mean by torch, because NumPy's would be rounded otherwise than py-feat's.
+            origin = landmarks.mean(dim=1).numpy()
+            points = np.subtract(landmarks.numpy()[0].T, origin.T, order="C")
+            distance = math.hypot(*(points[:, _LEFT] - points[:, _RIGHT]).tolist())
+            points *= 1 / max(distance, SMALLEST_EYE_DISTANCE)
+            return torch.from_numpy(self._folded.of_one(points.ravel())[None])
 
 
 class FoldedPoseNetwork:
@@ -198,7 +158,7 @@ class FoldedPoseNetwork:
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._folded = Folded(checkpoint, any_origin=True)
+        self._folded = Folded(checkpoint, by_point=True)
         self._upright, self._output = checkpoint.upright, checkpoint.output
 
     def __call__(self, landmarks: Tensor, pitch_zero: float = 0.0) -> Tensor:

@@ -28,15 +28,9 @@ DOWN[[7, 8, 9, *range(48, LANDMARKS)]] = 1 / 23
 def normalise(landmarks: Tensor) -> Tensor:
     """Landmarks without position and size: what the network reads.
 
-    The 68 points less their centroid, divided by the distance of the outer eye corners (points
-    36 and 45), as py-feat's ``pose_from_landmarks_mlp`` defines it. Of points with depth it is
-    their distance in space.
-
-    Args:
-        landmarks: ``[B, 68, 2]`` or, with depth, ``[B, 68, 3]`` pixels, any float dtype.
-
-    Returns:
-        ``[B, 136]`` or ``[B, 204]`` float32: 68 x, then 68 y, then 68 z. Rows with NaN stay NaN.
+    ``[B, 68, 2|3]`` pixels less their centroid, divided by the distance of the outer eye corners
+    (points 36 and 45, in space if there is depth), as py-feat's ``pose_from_landmarks_mlp`` defines
+    it: ``[B, 136|204]`` float32, 68 x, then 68 y, then 68 z.
     """
     centred = landmarks - landmarks.mean(dim=1, keepdim=True)
     scale = outer_eye_distance(landmarks).clamp_min(SMALLEST_EYE_DISTANCE)
@@ -44,13 +38,9 @@ def normalise(landmarks: Tensor) -> Tensor:
 
 
 class Upright(NamedTuple):
-    """Faces turned upright in the plane of the picture.
+    """Faces ``[B, 68, D]`` about the origin, turned upright in the plane of the picture.
 
-    Attributes:
-        landmarks: ``[B, 68, D]`` about the origin, so that the line from the mean of brows and eyes
-            to the mean of mouth and chin points straight down.
-        cosine: ``[B]`` of the angle by which each face was tilted, + clockwise in the picture.
-        sine: ``[B]``.
+    ``[B]`` cosine and sine are those of the angle of the tilt, + clockwise in the picture.
     """
 
     landmarks: Tensor
@@ -64,16 +54,10 @@ class Upright(NamedTuple):
 
 
 def turn_upright(landmarks: Tensor) -> Upright:
-    """Take the turn of the picture out of landmarks.
+    """Turn faces so that the line from brows and eyes to mouth and chin points straight down.
 
-    The line of the two eyes alone would be unstable in profile. A face whose line has no length
-    (seen from straight above or below) is not turned.
-
-    Args:
-        landmarks: ``[B, 68, 2]`` or ``[B, 68, 3]``, x right and y down; a depth stays as it is.
-
-    Returns:
-        The upright faces and their tilt. Rows with NaN stay NaN.
+    The line of the two eyes alone would be unstable in profile. A line without length (of a face
+    seen from straight above or below) is not turned. ``[B, 68, 2|3]``; a depth stays as it is.
     """
     centred = landmarks - landmarks.mean(dim=1, keepdim=True)
     flat = centred[..., :2]
@@ -89,18 +73,10 @@ def turn_upright(landmarks: Tensor) -> Upright:
 
 
 def turn(rotvec: Tensor, roll: Tensor, pitch: Tensor | float) -> Tensor:
-    """Turn rotations about the line of sight, and the head's own zero about its x axis.
+    """``Rz(roll) R Rx(pitch)``: rotation vectors ``[B, 3]`` of at most half a turn, radians.
 
-    ``Rz(roll) R Rx(pitch)``, as a product of quaternions. This turns upright faces back (by their
-    tilt), moves a zero of pitch, and makes a rotation vector of Euler angles.
-
-    Args:
-        rotvec: ``[B, 3]`` rotation vectors, radians, camera axes (x right, y down, z away).
-        roll: ``[B]`` radians, + clockwise in the picture.
-        pitch: ``[B]`` radians, or one for all, + lowers the face.
-
-    Returns:
-        ``[B, 3]`` rotation vectors of at most half a turn. Rows with NaN stay NaN.
+    This turns upright faces back (by their tilt, + clockwise in the picture), moves a zero of pitch
+    (+ lowers the face), and makes a rotation vector of Euler angles.
     """
     half = 0.5 * torch.linalg.vector_norm(rotvec, dim=1)
     w = half.cos()
@@ -123,16 +99,11 @@ def euler_to_rotvec(angles: Tensor) -> Tensor:
 
 
 class PoseMLP(nn.Module):
-    """A multilayer perceptron from normalised coordinates to six standardised outputs.
+    """A multilayer perceptron from 136 or 204 normalised coordinates to six standardised outputs.
 
-    Module names and order are those of py-feat's checkpoints (``net.0``, ``net.1``, ...).
-
-    Args:
-        hidden: Units of each hidden layer.
-        dropout: Probability of dropping a hidden unit in training mode.
-        layer_norm: True for v2 blocks (Linear, LayerNorm, GELU, Dropout), False for v1 blocks
-            (Linear, ReLU, Dropout).
-        features: Coordinates it reads: 136, with depth 204.
+    Names and order of modules are those of py-feat's checkpoints (``net.0``, ``net.1``, ...). With
+    ``layer_norm`` blocks are those of v2 (Linear, LayerNorm, GELU, Dropout), without it those of v1
+    (Linear, ReLU, Dropout).
     """
 
     def __init__(

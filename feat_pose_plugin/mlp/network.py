@@ -17,9 +17,6 @@ class PyFeatNetwork(nn.Module):
 
     py-feat divides by 1e-6 where the outer eye corners coincide, and rounds the centroid of a face
     far from the origin.
-
-    Args:
-        checkpoint: The weights.
     """
 
     mean: Tensor
@@ -32,44 +29,25 @@ class PyFeatNetwork(nn.Module):
         self.register_buffer("std", checkpoint.std)
 
     def forward(self, landmarks: Tensor, pitch_zero: float = 0.0) -> Tensor:
-        """Estimate.
-
-        Args:
-            landmarks: ``[B, 68, 2]`` pixels, any float dtype, on the device of the network.
-            pitch_zero: Not used.
-
-        Returns:
-            ``[B, 6]`` float32: what the network was taught, Euler angles of convention
-            ``img2pose`` and X, Y, Z.
-        """
+        """``[B, 68, 2]`` pixels to ``[B, 6]`` float32, what the network was taught."""
         del pitch_zero
         standardised: Tensor = self.model(normalise(landmarks))
         return standardised * self.std + self.mean
 
 
 class PoseNetwork(PyFeatNetwork):
-    """A checkpoint as our backends run it: a face is the same wherever it lies.
-
-    Args:
-        checkpoint: The weights.
-    """
+    """A checkpoint as our backends run it: a face is the same wherever it lies."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(checkpoint)
         self.upright, self.output = checkpoint.upright, checkpoint.output
 
     def forward(self, landmarks: Tensor, pitch_zero: float = 0.0) -> Tensor:
-        """Estimate.
+        """``[B, 68, 2|3]`` pixels to ``[B, 6]`` float32, NaN where a row is not usable.
 
-        Args:
-            landmarks: ``[B, 68, 2]`` or ``[B, 68, 3]`` pixels, any float dtype, on the device of
-                the network.
-            pitch_zero: What a network of ours reads as the pitch of a head that looks at the
-                camera, radians about x, + looks down; taken off. Not used by others.
-
-        Returns:
-            ``[B, 6]`` float32: rotation vector in radians (camera axes: x right, y down, z away),
-            then X, Y, Z, which are NaN for networks of ours. A row that is not usable is NaN.
+        A rotation vector in camera axes, then X, Y, Z, which are NaN for networks of ours.
+        ``pitch_zero`` is what a network of ours reads as the pitch of a head that looks at the
+        camera, radians about x, + looks down; it is taken off.
         """
         points = landmarks - landmarks[:, OUTER_EYE_CORNERS[0], None]
         usable = usable_rows(points)[:, None]

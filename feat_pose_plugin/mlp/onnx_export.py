@@ -44,12 +44,10 @@ def export_onnx(
     Input ``landmarks``: float32 ``[batch, 68, 2]``, pixels, x right, y down; for meshes
     ``[batch, 68, 3]``, with depth in pixels, away from the camera positive. Output ``pose``:
     float32 ``[batch, k]``, the rotation in the columns of the convention, seen along the line of
-    sight. It has no X, Y, Z: they come from geometry, which needs the camera. A row with NaN,
-    infinity or coinciding outer eye corners is NaN, whatever its neighbours. Normaliser, network,
-    its scale and the convention are in the graph. Its ``metadata_props`` say what it is:
-    ``columns`` and ``units`` (JSON lists, one for each of ``k``), ``convention``,
-    ``rotation_frame``, ``landmark_model``, ``model``, ``licence``, ``weights``, ``weights_sha256``
-    and ``version``.
+    sight, without X, Y, Z. A row with NaN, infinity or coinciding outer eye corners is NaN. Its
+    ``metadata_props`` say what it is: ``columns`` and ``units`` (JSON lists, one for each of
+    ``k``), ``convention``, ``rotation_frame``, ``landmark_model``, ``model``, ``licence``,
+    ``weights``, ``weights_sha256`` and ``version``.
 
     The graph is compared with the network, by ONNX Runtime, before it is put in place.
 
@@ -63,12 +61,9 @@ def export_onnx(
             :data:`~feat_pose_plugin.pose.conventions.CONVENTIONS`.
 
     Raises:
-        UnknownBackendError: ``pose_model`` is unknown.
-        WeightsError: Its weights are not available or are damaged.
-        ConventionError: ``convention`` is unknown.
-        LandmarkError: ``landmark_model`` is unknown.
         OptionError: ``pose_model`` is not of the shared core, or has no weights for these
-            landmarks.
+            landmarks. A name that is unknown, and weights that are not available, have errors of
+            their own.
         ExportError: The extra ``onnx`` is not installed, or the graph differs from the network.
         TableError: The file cannot be written.
     """

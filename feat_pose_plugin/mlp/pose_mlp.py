@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 from torch import Tensor
 
 from feat_pose_plugin.errors import LandmarkError, WeightsNotFoundError
-from feat_pose_plugin.mlp.fetch import OFFICIAL_NAME
 from feat_pose_plugin.mlp.weights import (
+    OFFICIAL_NAME,
     find_official,
     load_checkpoint,
     load_network,
@@ -64,24 +65,13 @@ class MLPBackend(PoseBackend):
 @cache
 def synthetic_backend() -> MLPBackend:
     """``pose_mlp_synth``: this package's own weights, for 2D landmarks, 3D landmarks and meshes."""
-    paths: dict[LandmarkKind, Path] = {
-        "2d": BUNDLED / "pose_mlp_synth_2d.safetensors",
-        "3d": BUNDLED / "pose_mlp_synth_3d.safetensors",
-        "mesh": BUNDLED / "pose_mlp_synth_mesh.safetensors",
-    }
+    kinds = get_args(LandmarkKind)
+    paths = {kind: BUNDLED / f"pose_mlp_synth_{kind}.safetensors" for kind in kinds}
     return MLPBackend("pose_mlp_synth", "MIT", paths)
 
 
 def official_backend(cache_dir: str | Path | None = None) -> MLPBackend:
-    """``pose_mlp``: py-feat's official weights, one network for both landmark types.
-
-    Args:
-        cache_dir: Folder for downloads, as ``huggingface_hub`` has it.
-
-    Raises:
-        WeightsNotFoundError: The weights are in none of their places.
-        WeightsError: The weights found are not sound.
-    """
+    """``pose_mlp``: py-feat's official weights, one network for 2D and 3D landmarks."""
     path = find_official(cache_dir)
     paths: dict[LandmarkKind, Path] = {"2d": path, "3d": path}
     return MLPBackend(OFFICIAL_NAME, "py-feat's, see its hub page", paths)

@@ -16,9 +16,9 @@ import torch
 
 from feat_pose_plugin import get_pose_backend
 from feat_pose_plugin.errors import WeightsError, WeightsNotFoundError
-from feat_pose_plugin.mlp.fetch import OFFICIAL_NAME
 from feat_pose_plugin.mlp.pose_mlp import BUNDLED
 from feat_pose_plugin.mlp.weights import (
+    OFFICIAL_NAME,
     PATH_VARIABLE,
     find_official,
     load_checkpoint,
