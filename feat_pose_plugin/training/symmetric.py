@@ -10,6 +10,7 @@ without bias. Written out, that is a plain :class:`PoseMLP`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import cast
 
 import torch
@@ -55,39 +56,30 @@ class SymmetricMLP(nn.Module):
         for weight, bias, gain, shift in hidden:
             x = functional.linear(x, weight, bias)
             x = functional.gelu(functional.layer_norm(x, bias.shape, gain, shift))
-        weight, bias, _, _ = last
-        return functional.linear(x, weight, bias)
+        return functional.linear(x, *last)
 
     @torch.no_grad()
     def plain(self) -> PoseMLP:
         """The same as a plain stack of layers, translation 0; its weights are copies."""
-        *hidden, last = self._written_out()
         with torch.random.fork_rng(devices=[]):  # its first weights are drawn, and replaced here
             model = PoseMLP(self.hidden, 0.0, layer_norm=True, features=self.features)
-        linear = [layer for layer in model.net if isinstance(layer, nn.Linear)]
-        norms = [layer for layer in model.net if isinstance(layer, nn.LayerNorm)]
-        for layer, norm, (weight, bias, gain, shift) in zip(linear, norms, hidden, strict=False):
-            layer.weight.copy_(weight)
-            layer.bias.copy_(bias)
-            norm.weight.copy_(gain)
-            norm.bias.copy_(shift)
-        weight, bias, _, _ = last
+        *hidden, (weight, bias) = self._written_out()
         empty = (0, 0, 0, OUTPUTS - len(bias))  # centred landmarks do not know the translation
-        linear[-1].weight.copy_(functional.pad(weight, empty))
-        linear[-1].bias.copy_(functional.pad(bias, empty[2:]))
+        last = functional.pad(weight, empty), functional.pad(bias, empty[2:])
+        values = [*chain(*hidden), *last]
+        for parameter, value in zip(model.parameters(), values, strict=True):
+            parameter.copy_(value)
         return model.requires_grad_(False).eval()
 
-    def _written_out(self) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """Weight, bias, gain and shift of each layer in full; the last has no gain and shift."""
+    def _written_out(self) -> list[list[Tensor]]:
+        """Weight, bias, gain and shift of each layer in full; weight and bias of the last."""
         written = []
         for number, layer in enumerate(self.layers):
-            norm = (self.gains[number], self.shifts[number])
-            weight = cast("Tensor", layer.weight)
+            weight, bias = cast("Tensor", layer.weight), cast("Tensor", layer.bias)
             half = weight.shape[1] // 2
             other = weight.roll(half, dims=1) if number else mirror_features(weight)
-            bias, gain, shift = (part.repeat(2) for part in (cast("Tensor", layer.bias), *norm))
-            written.append((torch.cat([weight, other]), bias, gain, shift))
+            of_pairs = (bias, self.gains[number], self.shifts[number])
+            written.append([torch.cat([weight, other]), *(part.repeat(2) for part in of_pairs)])
         pitch, turn = self.even.weight, self.odd.weight
         weight = torch.cat([torch.cat([pitch, pitch], 1), torch.cat([turn, -turn], 1)])
-        bias = functional.pad(self.even.bias, (0, 2))
-        return [*written, (weight, bias, bias, bias)]
+        return [*written, [weight, functional.pad(self.even.bias, (0, 2))]]

@@ -79,7 +79,7 @@ def synthesize(
     centre = points.mean(dim=1, keepdim=True)
     points, band = points - centre, band - centre
     lagging = rotation @ _stay_behind(
-        person.uniform(*recipe.nod_lag) * _pitch(rotation),
+        person.uniform(*recipe.nod_lag) * _direction(rotation, 1),
         person.uniform(*recipe.lag_deg).deg2rad() * _lag_growth(rotation),
     )
     unit = outer_eye_distance(face.mean[None])
@@ -173,14 +173,12 @@ def _from_ears_to_chin(amount: Tensor) -> Tensor:
     return torch.cat([side, side[:, :CHIN].flip(1)], dim=1)
 
 
-def _pitch(rotation: Tensor) -> Tensor:
-    """``[B]`` angle between the direction of the face and the horizontal, + down, radians."""
-    return torch.asin(-rotation[:, 1, 2].clamp(-1, 1))
+def _direction(rotation: Tensor, axis: int) -> Tensor:
+    """``[B]`` angle of the face's direction out of the plane across an axis, radians.
 
-
-def _turn(rotation: Tensor) -> Tensor:
-    """``[B]`` the same with the median plane, + to the right of the picture, radians."""
-    return torch.asin(-rotation[:, 0, 2].clamp(-1, 1))
+    Axis 1: pitch, + down. Axis 0: turn, + to the right of the picture.
+    """
+    return torch.asin(-rotation[:, axis, 2].clamp(-1, 1))
 
 
 def _stay_behind(pitch: Tensor, yaw: Tensor) -> Tensor:
@@ -194,8 +192,8 @@ def _depth(
     """``[B, 68, 1]`` depth of a mesh in cm, of ``[B, 68, 3]`` points about their middle."""
     tilt = person.normal(math.radians(recipe.depth_tilt_sd_deg))
     lag = _stay_behind(
-        person.uniform(*recipe.depth_nod_lag) * _pitch(rotation) + tilt,
-        person.uniform(*recipe.depth_turn_lag) * _turn(rotation),
+        person.uniform(*recipe.depth_nod_lag) * _direction(rotation, 1) + tilt,
+        person.uniform(*recipe.depth_turn_lag) * _direction(rotation, 0),
     )
     depth = (points @ (rotation @ lag)[:, 2, :, None]) * person.uniform(*recipe.depth_size, 1, 1)
     noise = draw.uniform(*recipe.point_noise, 1, 1) * draw.normal(1.0, LANDMARKS, 1)

@@ -302,6 +302,8 @@ def test_groups_stay_with_their_faces_where_rows_are_left_out() -> None:
 
     found, alone = (calibrate(backend, each, landmark_model="2d") for each in (gaps, apart))
     expected = fit(known[kept], said[kept], clips[kept])
+    holes = torch.from_numpy(np.where(kept[:, None, None], said.as_matrix(), np.nan))
+    assert head_zero(holes, torch.from_numpy(known.as_matrix()), groups=clips) == expected
     errors = found.turn.standard_error_deg
     np.testing.assert_allclose(errors, expected.standard_error_deg, rtol=1e-3)
     assert found.pitch_standard_error_deg > 1.5 * alone.pitch_standard_error_deg

@@ -24,7 +24,7 @@ import torch
 import trust
 import typer
 from canonical_face import read_canonical_face
-from documents import Part
+from documents import Part, table
 from scipy.spatial.transform import Rotation
 from sqpnp import ict_sqpnp, img2pose_sqpnp
 from torch import Tensor
@@ -458,12 +458,12 @@ def page(tables: Mapping[str, Table], provenance: Provenance) -> str:
         f"`{file.path.name}` (SHA-256 {file.sha256[:12]})" for file in provenance.weights.values()
     )
     parts = [f"Weights: {weights}."]
-    for table in tables.values():
-        commands = " and ".join(f"`{command}`" for command in table.commands)
+    for each in tables.values():
+        commands = " and ".join(f"`{command}`" for command in each.commands)
         parts += [
-            f"### {table.title}",
-            f"Data: {table.data}. Convention: {table.convention}. By {commands or 'others'}.",
-            _markdown(table.rows, table.decimals),
+            f"### {each.title}",
+            f"Data: {each.data}. Convention: {each.convention}. By {commands or 'others'}.",
+            _markdown(each.rows, each.decimals),
         ]
     return "\n\n".join(parts)
 
@@ -472,9 +472,8 @@ def _markdown(rows: pd.DataFrame, decimals: int) -> str:
     """Intervals in brackets, standard errors after a plus-minus."""
     shown = [name for name in rows.columns if not name.endswith(("_low", "_high", "_error"))]
     names = [name.replace("_", " ").replace("|", r"\|") for name in shown]
-    lines = [names, ["---"] * len(shown)]
-    lines += [[_cell(row, name, decimals) for name in shown] for _, row in rows.iterrows()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    cells = ([_cell(row, name, decimals) for name in shown] for _, row in rows.iterrows())
+    return table(names, cells)
 
 
 def _cell(row: pd.Series, name: str, decimals: int) -> str:
@@ -498,7 +497,7 @@ def main(data: Path) -> None:
     backend = get_pose_backend("pose_mlp_synth")
     tables = measure(data, backend)
     for name, shown in PAGES.items():
-        text = page({table: tables[table] for table in shown}, backend.provenance)
+        text = page({key: tables[key] for key in shown}, backend.provenance)
         Part(name, __file__).write(text)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import get_args
 
 import typer
-from documents import Part
+from documents import Part, table
 
 from feat_pose_plugin.cli import app
 from feat_pose_plugin.cli.options import PANELS
@@ -46,7 +46,7 @@ def value_of(parameter) -> str:
     return parameter.metavar or "|".join(choices)
 
 
-def row(parameter) -> str:
+def row(parameter) -> tuple[str, str]:
     """An argument or option: how it is typed, what it is, and what it is by default."""
     value = value_of(parameter)
     typed = f"{', '.join(parameter.opts)} {value}" if parameter.opts[0][0] == "-" else value
@@ -57,7 +57,7 @@ def row(parameter) -> str:
     else:
         said = f"{parameter.help} Default: `{default}`." if told else parameter.help
     typed = typed.strip().replace("|", " or ")
-    return f"| `{typed}` | {said} |"
+    return f"`{typed}`", said
 
 
 def text() -> str:
@@ -68,9 +68,8 @@ def text() -> str:
         for name, command in commands():
             if panel_of(name) == panel:
                 rows = [row(each) for each in command.params if each.name != "help"]
-                table = ["| argument or option | |", "|---|---|", *rows]
-                head = [f"### `{name}`", "", inspect.cleandoc(command.help), ""]
-                parts.append("\n".join([*head, *table]))
+                parts += [f"### `{name}`", inspect.cleandoc(command.help)]
+                parts.append(table(["argument or option", "what it is"], rows))
     return "\n\n".join(parts)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import torch
-from documents import ROOT, Part
+from documents import ROOT, Part, table
 from matplotlib.figure import Figure
 
 from feat_pose_plugin import convert_pose
@@ -63,12 +63,13 @@ def where_to(column: str) -> str:
 
 def signs() -> str:
     """The table of what grows and what shrinks."""
-    heads = [f"the head {where_to(column)}" for column in DRAWN]
-    lines = [f"| convention | {' | '.join(heads)} |", "|---" * 4 + "|"]
-    for name in CONVENTIONS:
-        cells = [_changes(name, turn_of(column, 10)) for column in DRAWN]
-        lines.append(f"| `{name}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return table(
+        ["convention", *(f"the head {where_to(column)}" for column in DRAWN)],
+        (
+            [f"`{name}`", *(_changes(name, turn_of(column, 10)) for column in DRAWN)]
+            for name in CONVENTIONS
+        ),
+    )
 
 
 def _changes(name: str, rotvec: torch.Tensor) -> str:
@@ -86,25 +87,24 @@ def _changes(name: str, rotvec: torch.Tensor) -> str:
 
 def places() -> str:
     """The table of X, Y, Z."""
-    heads = ("right in the picture", "down in the picture", "away from the camera")
-    lines = [f"| convention | {' | '.join(heads)} | unit |", "|---" * 5 + "|"]
+    rows = []
     for name, convention in CONVENTIONS.items():
-        cells = []
-        for axis, sign in zip("XYZ", convention.axes, strict=True):
-            cells.append(f"`{convention.table_names.get(axis, axis)}` {'+' if sign > 0 else '-'}")
-        lines.append(f"| `{name}` | {' | '.join(cells)} | {UNITS[convention.translation_unit]} |")
-    return "\n".join(lines)
+        ways = (
+            f"`{convention.table_names.get(axis, axis)}` {'+' if sign > 0 else '-'}"
+            for axis, sign in zip("XYZ", convention.axes, strict=True)
+        )
+        rows.append([f"`{name}`", *ways, UNITS[convention.translation_unit]])
+    ways = ("right in the picture", "down in the picture", "away from the camera")
+    return table(["convention", *ways, "unit"], rows)
 
 
 def contents() -> str:
     """The table of how each convention says a rotation."""
-    lines = ["| convention | axes | rotation | unit | range |", "|---" * 5 + "|"]
+    rows = []
     for name, convention in CONVENTIONS.items():
         rotation, limits = _rotation_and_range(convention)
-        lines.append(
-            f"| `{name}` | {AXES[convention.axes]} | {rotation} | {convention.unit} | {limits} |"
-        )
-    return "\n".join(lines)
+        rows.append([f"`{name}`", AXES[convention.axes], rotation, convention.unit, limits])
+    return table(["convention", "axes", "rotation", "unit", "range"], rows)
 
 
 def _rotation_and_range(convention: Convention) -> tuple[str, str]:

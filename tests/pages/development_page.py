@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from documents import ROOT, Part
+from documents import ROOT, Part, table
 
 PACKAGE = ROOT / "feat_pose_plugin"
 PART = Part("development.md", __file__)
@@ -35,7 +35,7 @@ def is_module(name: str) -> bool:
     return (PACKAGE / f"{name}.py").exists() or (PACKAGE / name).is_dir()
 
 
-def row(path: Path) -> str:
+def row(path: Path) -> tuple[str, str, str]:
     """A file, the first sentence of its docstring, and what it imports of ours."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     sentence = " ".join((ast.get_docstring(tree) or "").split("\n\n")[0].split())
@@ -45,18 +45,18 @@ def row(path: Path) -> str:
     name = path.relative_to(PACKAGE).as_posix()
     module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     ours = sorted({*imports_of_ours(tree)} - {"errors", module})
-    return f"| `{name}` | {sentence} | {', '.join(ours)} |"
+    return f"`{name}`", sentence, ", ".join(ours)
 
 
 def text() -> str:
     """The tables as Markdown, one for each folder."""
     folders = [PACKAGE, *sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))]
-    tables = []
+    parts = []
     for folder in folders:
-        title = folder.relative_to(ROOT).as_posix()
-        head = [f"### `{title}/`", "", "| file | holds | imports of ours |", "|---|---|---|"]
-        tables.append("\n".join([*head, *map(row, sorted(folder.glob("*.py")))]))
-    return "\n\n".join(tables)
+        rows = map(row, sorted(folder.glob("*.py")))
+        title = f"### `{folder.relative_to(ROOT).as_posix()}/`"
+        parts += [title, table(["file", "holds", "imports of ours"], rows)]
+    return "\n\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -11,22 +11,22 @@ import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, metadata
 
-from documents import ROOT, Part
+from documents import ROOT, Part, table
 
 PART = Part("licences.md", __file__)
 
 
 def text() -> str:
     """Each package that the project names, who needs it, its versions and licence."""
-    lines = ["| package | needed by | versions | licence |", "|---|---|---|---|"]
+    rows = []
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     groups = {"all": project["dependencies"], **project["optional-dependencies"]}
     for extra, needed in groups.items():
         for requirement in needed:
             name, versions = re.fullmatch(r"([\w-]+)(?:\[.*\])?(.*)", requirement).groups()
             if name != project["name"]:
-                lines.append(f"| {name} | {extra} | {versions or 'any'} | {_licence(name)} |")
-    return "\n".join(lines)
+                rows.append((name, extra, versions or "any", _licence(name)))
+    return table(["package", "needed by", "versions", "licence"], rows)
 
 
 def _licence(name: str) -> str:

@@ -7,22 +7,22 @@
 
 from __future__ import annotations
 
-from documents import Part
+from documents import Part, table
 
 from feat_pose_plugin.frameworks.successors import SUCCESSORS, Successor
 
 PART = Part("old-scripts.md", __file__)
-HEAD = ["| a script says | it becomes | last in py-feat | |", "|---|---|---|---|"]
+HEADS = ["a script says", "it becomes", "last in py-feat", ""]
 
 
-def line(row: Successor) -> str:
+def cells(row: Successor) -> tuple[str, ...]:
     """A row of a table."""
     said, new = row.argument, row.new
     if row.value is not None:
         said, new = f'{row.argument}="{row.value}"', f'{row.argument}="{row.new}"'
     became = "an error" if new is None else new if " " in new else f"`{new}`"
     note = "; ".join(filter(None, (row.only, row.note)))
-    return f"| `{said}` | {became} | {row.until} | {note} |"
+    return f"`{said}`", became, row.until, note
 
 
 def text() -> str:
@@ -37,7 +37,7 @@ def text() -> str:
         ],
     }
     return "\n\n".join(
-        "\n".join([f"### {title}", "", *HEAD, *map(line, rows)]) for title, rows in sections.items()
+        f"### {title}\n\n{table(HEADS, map(cells, rows))}" for title, rows in sections.items()
     )
 
 

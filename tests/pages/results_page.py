@@ -5,7 +5,7 @@ Run it after tests/pages/accuracy.py: ``python tests/pages/results_page.py``.
 
 from __future__ import annotations
 
-from documents import PAGES, Part
+from documents import PAGES, Part, table
 
 PART = Part("README.md", __file__)
 COLUMNS = {
@@ -21,14 +21,14 @@ COLUMNS = {
 def errors() -> dict[str, dict[str, str]]:
     """The mean error of each method, by what it reads."""
     text = PAGES["accuracy.md"].read_text(encoding="utf-8").partition("### Error on photographs")[2]
-    table = [
+    lines = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in text.partition("\n###")[0].splitlines()
         if line.startswith("|")
     ]
-    place = table[0].index("mae")
+    place = lines[0].index("mae")
     found: dict[str, dict[str, str]] = {}
-    for row in table[2:]:
+    for row in lines[2:]:
         if "not named" not in row[0]:
             found.setdefault(row[0], {})[row[1]] = row[place]
     return found
@@ -36,11 +36,14 @@ def errors() -> dict[str, dict[str, str]]:
 
 def text() -> str:
     """The table as it is now."""
-    lines = [f"| method | {' | '.join(COLUMNS.values())} |", "|---" * (1 + len(COLUMNS)) + "|"]
-    for method, by_input in errors().items():
-        name = "`pose_mlp_synth`" if method == "ours" else method
-        lines.append(f"| {name} | {' | '.join(by_input.get(key, '') for key in COLUMNS)} |")
-    return "\n".join(lines)
+    rows = (
+        [
+            "`pose_mlp_synth`" if method == "ours" else method,
+            *(by_input.get(key, "") for key in COLUMNS),
+        ]
+        for method, by_input in errors().items()
+    )
+    return table(["method", *COLUMNS.values()], rows)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import mannwhitneyu
 from sqpnp import solve_pnp
 from torch import Tensor
 
@@ -55,13 +56,15 @@ def translation_errors(path: Path, backend: PoseBackend) -> pd.DataFrame:
 
 def _pnp_by_solver(points: np.ndarray, face: np.ndarray, size: FrameSize) -> dict[str, np.ndarray]:
     """``[n, 3]`` translations by each solver."""
-    solvers = {"EPnP, as img2pose does": cv2.SOLVEPNP_EPNP, "SQPnP": cv2.SOLVEPNP_SQPNP}
-    solved = {
-        name: np.array([solve_pnp(face, each, size, flag)[1] for each in points])
-        for name, flag in solvers.items()
+    solvers = {
+        "EPnP, as img2pose does": (cv2.SOLVEPNP_EPNP, False),
+        "SQPnP": (cv2.SOLVEPNP_SQPNP, False),
+        "SQPnP, refined": (cv2.SOLVEPNP_SQPNP, True),
     }
-    refined = [solve_pnp(face, each, size, cv2.SOLVEPNP_SQPNP, refine=True) for each in points]
-    return solved | {"SQPnP, refined": np.array([translation for _, translation in refined])}
+    return {
+        name: np.array([solve_pnp(face, each, size, *solver)[1] for each in points])
+        for name, solver in solvers.items()
+    }
 
 
 # Frames of rotation
@@ -145,12 +148,14 @@ def residual_ranks(data: Path, backend: PoseBackend) -> pd.DataFrame:
         clean = estimate(good)[RESIDUAL_COLUMN].to_numpy()
         for corruption, bad in corruptions(good):
             quality = estimate(bad)
+            residual = quality[RESIDUAL_COLUMN].to_numpy()
             rows.append(
                 {
                     "data": name,
                     "network": network,
                     "what went wrong": corruption,
-                    "AUROC": auroc(clean, quality[RESIDUAL_COLUMN].to_numpy()),
+                    # Share of pairs in which the bad face has the larger residual.
+                    "AUROC": mannwhitneyu(residual, clean).statistic / len(clean) ** 2,
                     "flagged, percent": 100 * (quality[FLAGS_COLUMN] != "").mean(),
                 }
             )
@@ -187,13 +192,6 @@ def _laid_on(points: Tensor, target: Tensor) -> Tensor:
         for each in (points, target)
     )
     return (points - middle) / size * size_there + middle_there
-
-
-def auroc(good: np.ndarray, bad: np.ndarray) -> float:
-    """Share of pairs of a good and a bad face in which the bad one has the larger value."""
-    ordered = np.sort(good)
-    below, not_above = (np.searchsorted(ordered, bad, side) for side in ("left", "right"))
-    return float((below + not_above).mean() / (2 * len(good)))
 
 
 def flag_shares(data: Path, backend: PoseBackend) -> pd.DataFrame:
