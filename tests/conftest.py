@@ -20,6 +20,7 @@ from canonical_face import read_canonical_face
 from hypothesis import settings
 from local_hub import LocalHub
 
+from feat_pose_plugin import PoseBackend, get_pose_backend
 from feat_pose_plugin.mlp import pose_mlp, weights
 from feat_pose_plugin.mlp.checkpoint import write_checkpoint
 from feat_pose_plugin.mlp.model import FEATURES, PoseMLP
@@ -156,6 +157,15 @@ def fresh_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "_hub_failures", {})
     monkeypatch.setattr(pose_mlp, "_warned", False)
     monkeypatch.delenv(weights.PATH_VARIABLE, raising=False)
+
+
+@pytest.fixture
+def official(
+    fresh_weights: None, make_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> PoseBackend:
+    """Random weights in the place of the official ones, which say X, Y, Z."""
+    monkeypatch.setenv(weights.PATH_VARIABLE, str(make_checkpoint()))
+    return get_pose_backend("pose_mlp")
 
 
 @pytest.fixture

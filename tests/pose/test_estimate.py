@@ -15,7 +15,6 @@ from feat_pose_plugin import (
     FEAT_FACEPOSE_COLUMNS_6D,
     convert_pose,
     estimate_pose,
-    get_pose_backend,
     pose_from_landmarks_mlp,
 )
 from feat_pose_plugin.errors import (
@@ -23,19 +22,11 @@ from feat_pose_plugin.errors import (
     LandmarkError,
     UnknownBackendError,
 )
-from feat_pose_plugin.mlp.weights import PATH_VARIABLE
 from feat_pose_plugin.pose.landmarks import read_landmarks
 from feat_pose_plugin.testing import project_face
 
 ROTATION = ["Pitch", "Roll", "Yaw"]
 FACES = faces(12)
-
-
-@pytest.fixture
-def official(fresh_weights, make_checkpoint, monkeypatch):
-    """Random weights in the place of the official ones, which report a translation."""
-    monkeypatch.setenv(PATH_VARIABLE, str(make_checkpoint()))
-    return get_pose_backend("pose_mlp")
 
 
 # The form of the answer

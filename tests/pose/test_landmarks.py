@@ -67,14 +67,9 @@ def test_mirror_table_maps_a_symmetric_face_onto_itself():
     np.testing.assert_array_equal(mirror[mirror], np.arange(68))
 
 
-def test_mesh_vertices_are_symmetric_on_mediapipes_canonical_face(canonical_face):
-    chosen = canonical_face[list(MESH_VERTICES_68)]
-    np.testing.assert_allclose(chosen[list(MIRROR_68)] * [-1, 1, 1], chosen, atol=1e-5)
-    assert len(set(MESH_VERTICES_68)) == 68
-
-
 def test_mesh_vertices_lie_where_the_landmarks_of_a_mean_face_do(canonical_face):
     chosen = canonical_face[list(MESH_VERTICES_68)]
+    np.testing.assert_allclose(chosen[list(MIRROR_68)] * [-1, 1, 1], chosen, atol=1e-5)
     face = FACE_68.numpy()
     chosen, face = chosen - chosen.mean(axis=0), face - face.mean(axis=0)
     rotation, _ = Rotation.align_vectors(face, chosen)
@@ -164,25 +159,6 @@ def test_the_jaw_of_a_mesh_is_set_back_in_the_head(turn_deg, canonical_face):
     np.testing.assert_allclose(read.points[0], turn.apply(face)[:, :2], atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    ["uint8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"],
-)
-def test_real_tensors_of_any_dtype(dtype, faces):
-    tensor = torch.from_numpy(faces).clamp(0, 255).to(getattr(torch, dtype))
-    read = read_landmarks(tensor)
-    expected = tensor if dtype == "float64" else tensor.to(torch.float32)
-    torch.testing.assert_close(read.points, expected, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i8", "f2", "f4", "f8", ">f4", ">i4", "g"])
-def test_real_arrays_of_any_dtype(dtype, faces):
-    array = faces.clip(0, 255).astype(dtype)
-    read = read_landmarks(array)
-    assert read.points.dtype == (torch.float64 if dtype in ("f8", "g") else torch.float32)
-    np.testing.assert_array_equal(read.points, array)
-
-
 @pytest.mark.parametrize("dtype", ["float32", "Int64", "Float64", "object", "double[pyarrow]"])
 def test_empty_cells_of_any_dtype_are_rows_without_a_face(dtype, faces):
     table = table_of(faces.round()).astype(dtype)
@@ -225,6 +201,22 @@ def test_text_among_numbers_is_named_with_row_and_column(dtype, faces):
         read_landmarks(table.astype(TEXTS[dtype]).set_axis(list("abcdef")))
 
 
+TENSORS = [torch.uint8, torch.int16, torch.int64, torch.float16, torch.bfloat16, torch.float64]
+ARRAYS = ["u1", "u2", "i2", "i8", "f2", "f4", "f8", ">f4", ">i4", "g"]
+
+
+@pytest.mark.parametrize("dtype", [*TENSORS, *ARRAYS], ids=str)
+def test_real_numbers_of_any_dtype(dtype, faces):
+    whole = faces.clip(0, 255)
+    kind = isinstance(dtype, torch.dtype)
+    source = torch.from_numpy(whole).to(dtype) if kind else whole.astype(dtype)
+    read = read_landmarks(source)
+    exact = dtype in (torch.float64, "f8", "g")
+    assert read.points.dtype == (torch.float64 if exact else torch.float32)
+    known = source.double() if kind else source
+    np.testing.assert_array_equal(read.points, known)
+
+
 def test_memory_layout_does_not_matter(faces):
     strided = np.asfortranarray(faces)
     np.testing.assert_array_equal(read_landmarks(strided).points, faces)
@@ -254,13 +246,6 @@ def test_no_rows(shape):
         assert read.which.shape == (0,)
 
 
-def test_columns_that_are_not_landmarks_may_be_anything(faces):
-    table = table_of(faces).assign(note="text")
-    table = pd.concat([table, table[["note"]]], axis=1)
-    table[7] = 0
-    np.testing.assert_array_equal(read_landmarks(table).points, faces)
-
-
 @pytest.mark.parametrize("huge", [1e39, np.inf, -np.inf])
 def test_numbers_beyond_float32_are_rows_without_a_face(huge, faces):
     double = faces.astype(np.float64)
@@ -287,14 +272,6 @@ def test_usable_rows_have_finite_points_and_two_eyes(faces, dtype):
 
 
 # Landmark types
-
-
-def test_landmark_model_goes_by_source_unless_said(faces, meshes):
-    for source, by_source in ((faces, "2d"), (meshes, "mesh")):
-        assert set(kinds(read_landmarks(source))) == {by_source}
-        assert set(kinds(read_landmarks(source, "auto"))) == {by_source}
-        assert set(kinds(read_landmarks(source, "3d"))) == {"3d"}
-        assert set(kinds(read_landmarks(source, "2d"))) == {"2d"}
 
 
 # Detectorv2's 68-point block
@@ -329,21 +306,12 @@ def test_detectorv2_block_is_recognised_and_its_jaw_respaced_and_set_back(
             assert np.median(straight) > 0.98 * step
 
 
-def test_respaced_jaw_of_a_symmetric_face_is_symmetric(canonical_face, block_vertices):
-    block = (canonical_face[block_vertices, :2] * 20).astype(np.float32)
-    jaw = read_landmarks(block[None]).points[0, :17]
-    mirrored = jaw.flip(0) * torch.tensor([-1.0, 1.0])
-    eyes = np.linalg.norm(block[36] - block[45])
-    assert (jaw - mirrored).norm(dim=1).max() < 0.07 * eyes
-    before = block[:17] - block[16::-1] * [-1, 1]
-    assert np.linalg.norm(before, axis=1).max() > 0.2 * eyes  # what the table does to it
-
-
-def test_blocks_and_other_rows_may_be_mixed(faces, canonical_face, block_vertices):
+def test_blocks_and_other_rows_may_be_mixed(faces, meshes, canonical_face, block_vertices):
     block = (canonical_face[None, block_vertices, :2] * 20 + 500).astype(np.float32)
     missing = np.full_like(block, np.nan)
     said = read_landmarks(block, "2d")
     assert kinds(said) == ["2d"]
+    assert kinds(read_landmarks(meshes, "3d")) == ["3d"] * COUNT
     mixed = read_landmarks(np.concatenate([block, faces, missing, block]))
     assert torch.equal(said.points, mixed.points[:1])
     assert kinds(mixed) == ["3d", *["2d"] * (COUNT + 1), "3d"]
@@ -351,14 +319,10 @@ def test_blocks_and_other_rows_may_be_mixed(faces, canonical_face, block_vertice
     assert mixed.points[COUNT + 1].isnan().all()
 
 
-def test_real_detectorv2_blocks_are_recognised(shared_data):
-    with np.load(shared_data / "pyfeat_paths_dev.npz") as paths:
-        blocks, meshes = paths["landmarks_detectorv2_block"], paths["mesh_detectorv2"]
-    assert set(kinds(read_landmarks(blocks))) == {"3d"}
-    assert set(kinds(read_landmarks(meshes))) == {"3d"}
-
-
 def test_real_landmarks_are_never_mistaken_for_a_block(shared_data, feat_folder):
+    with np.load(shared_data / "pyfeat_paths_dev.npz") as paths:
+        for name in ("landmarks_detectorv2_block", "mesh_detectorv2"):
+            assert set(kinds(read_landmarks(paths[name]))) == {"3d"}
     sources = []
     for name, keys in {
         "pyfeat_paths_dev.npz": ["landmarks_mobilefacenet"],
@@ -469,27 +433,20 @@ def test_table_of_another_number_of_points_is_refused_with_it(count, faces):
         np.testing.assert_array_equal(read_landmarks(kept).points, faces)
 
 
-def test_table_without_landmarks_names_its_columns():
-    table = pd.DataFrame({"frame": [0], "AU01": [0.5]})
-    with pytest.raises(LandmarkError, match=r"no landmark columns.*'frame', 'AU01'.*x_0\.\.x_67"):
-        read_landmarks(table)
-    with pytest.raises(LandmarkError, match="0 columns are none"):
-        read_landmarks(pd.DataFrame())
-
-
-def test_table_with_part_of_the_landmarks_names_what_is_missing(faces, meshes):
-    with pytest.raises(LandmarkError, match=r"only part.*2 of the 136.*'x_3', 'y_60'"):
-        read_landmarks(table_of(faces).drop(columns=["x_3", "y_60"]))
-    with pytest.raises(LandmarkError, match=r"only part.*'x_454'"):
-        read_landmarks(table_of(meshes).drop(columns=["x_454"]))
-    with pytest.raises(LandmarkError, match=r"only part.*'mesh_y_152'"):
-        read_landmarks(table_of(meshes, "mesh_").drop(columns=["mesh_y_152"]))
-
-
-def test_landmark_columns_that_come_twice_are_named(faces):
-    table = table_of(faces)
-    twice = pd.concat([table, table[["x_5"]]], axis=1)
-    with pytest.raises(LandmarkError, match="more than once: 'x_5'"):
-        read_landmarks(twice)
-    with pytest.raises(LandmarkError, match="more than once: 'x_5'"):
-        read_landmarks(table.assign(**{" x_5": 0.0}))
+def test_a_table_without_all_landmarks_is_told_what_is_missing(faces, meshes):
+    points, mesh, mesh_of_v2 = table_of(faces), table_of(meshes), table_of(meshes, "mesh_")
+    for table, message in (
+        (pd.DataFrame({"frame": [0], "AU01": [1]}), r"no landmark.*'frame', 'AU01'.*x_0\.\.x_67"),
+        (pd.DataFrame(), "0 columns are none"),
+        (points.drop(columns=["x_3", "y_60"]), r"only part.*2 of the 136.*'x_3', 'y_60'"),
+        (mesh.drop(columns=["x_454"]), r"only part.*'x_454'"),
+        (mesh_of_v2.drop(columns=["mesh_y_152"]), r"only part.*'mesh_y_152'"),
+        (pd.concat([points, points[["x_5"]]], axis=1), "more than once: 'x_5'"),
+        (points.assign(**{" x_5": 0.0}), "more than once: 'x_5'"),
+    ):
+        with pytest.raises(LandmarkError, match=message):
+            read_landmarks(table)
+    more = points.assign(note="text")  # other columns may be anything
+    more = pd.concat([more, more[["note"]]], axis=1)
+    more[7] = 0
+    np.testing.assert_array_equal(read_landmarks(more).points, faces)

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from feat_pose_plugin import estimate_pose, get_pose_backend
+from feat_pose_plugin import estimate_pose
 from feat_pose_plugin.errors import FrameSizeError, OptionError
-from feat_pose_plugin.mlp.weights import PATH_VARIABLE
 from feat_pose_plugin.pose.landmark_models import LandmarkKind, find_landmark_model
 from feat_pose_plugin.pose.reference_face import load_reference_face
 from feat_pose_plugin.testing import project_face
@@ -73,13 +72,6 @@ def corners_and_between(distance: float) -> np.ndarray:
     u, v = np.meshgrid(np.linspace(0, WIDTH, 9), np.linspace(0, HEIGHT, 7))
     x, y = (u.ravel() - MIDDLE[0]) / FOCAL, (v.ravel() - MIDDLE[1]) / FOCAL
     return np.stack([x, y, np.ones_like(x)], axis=1) * distance
-
-
-@pytest.fixture
-def official(fresh_weights, make_checkpoint, monkeypatch):
-    """Random weights in the place of the official ones, which say X, Y, Z."""
-    monkeypatch.setenv(PATH_VARIABLE, str(make_checkpoint()))
-    return get_pose_backend("pose_mlp")
 
 
 # With the rotation known

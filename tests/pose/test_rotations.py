@@ -56,12 +56,14 @@ def test_rotvec_survives_the_matrix_near_zero_and_near_pi_too(rotvec):
 
 
 @DTYPES
-@pytest.mark.parametrize("axis", [(1, 0, 0), (0, -1, 0), (0, 0, 1), (1, 1, 0), (1, -2, 3)])
-def test_half_turn(axis, dtype):
-    rotvec = torch.tensor(axis, dtype=dtype)
-    rotvec = torch.pi * rotvec / rotvec.norm()
-    back = matrix_to_rotvec(rotvec_to_matrix(rotvec))
-    assert min((back - rotvec).norm(), (back + rotvec).norm()) < PRECISION[dtype]
+def test_half_a_turn_and_tiny_turns_keep_their_size(dtype):
+    axes = torch.tensor([(1, 0, 0), (0, -1, 0), (0, 0, 1), (1, 1, 0), (1, -2, 3)], dtype=dtype)
+    half = torch.pi * axes / axes.norm(dim=1, keepdim=True)
+    back = matrix_to_rotvec(rotvec_to_matrix(half))
+    off = torch.minimum((back - half).norm(dim=1), (back + half).norm(dim=1))
+    assert off.max() < PRECISION[dtype]
+    tiny = torch.tensor([[1e-6, 0, 0], [0, -1e-8, 0], [3e-14, 0, 4e-14]], dtype=dtype)
+    torch.testing.assert_close(matrix_to_rotvec(rotvec_to_matrix(tiny)), tiny, rtol=1e-6, atol=0)
 
 
 def test_no_turn_is_exact():
@@ -72,33 +74,15 @@ def test_no_turn_is_exact():
     assert geodesic_angle(torch.eye(3), torch.eye(3)) == 0
 
 
-@DTYPES
-def test_tiny_turns_keep_their_size(dtype):
-    rotvec = torch.tensor([[1e-6, 0, 0], [0, -1e-8, 0], [3e-14, 0, 4e-14]], dtype=dtype)
-    torch.testing.assert_close(
-        matrix_to_rotvec(rotvec_to_matrix(rotvec)), rotvec, rtol=1e-6, atol=0
-    )
-
-
-@DTYPES
-def test_every_representation_keeps_a_random_rotation_and_its_dtype(dtype):
-    matrix = torch.from_numpy(random_rotations().as_matrix()).to(dtype)
-    for there, back in (
-        (matrix_to_rotvec, rotvec_to_matrix),
-        (matrix_to_euler_xyz, euler_xyz_to_matrix),
-    ):
-        again = back(there(matrix))
-        assert again.dtype == dtype
-        assert (again - matrix).abs().max() < 5 * PRECISION[dtype]
-
-
 def test_quaternion_and_euler_are_scipys():
     rotations = random_rotations()
     matrix = torch.from_numpy(rotations.as_matrix())
     quaternion = np.roll(rotations.as_quat(canonical=True), 1, axis=1)
     np.testing.assert_allclose(matrix_to_quaternion(matrix), quaternion, atol=1e-14)
     # SciPy's upper case is the intrinsic order, R = Rx Ry Rz.
-    np.testing.assert_allclose(matrix_to_euler_xyz(matrix), rotations.as_euler("XYZ"), atol=1e-13)
+    angles = matrix_to_euler_xyz(matrix)
+    np.testing.assert_allclose(angles, rotations.as_euler("XYZ"), atol=1e-13)
+    np.testing.assert_allclose(euler_xyz_to_matrix(angles), matrix, atol=1e-13)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
@@ -113,13 +97,6 @@ def test_euler_angles_near_gimbal_lock_are_still_the_same_rotation(sign, short_o
     if dtype is torch.float64:  # float32 itself is hardly nearer
         assert (again[0] == 0) == (short_of_lock < 1e-7)
     assert geodesic_angle(euler_xyz_to_matrix(again), matrix) < 2e-7 + PRECISION[dtype]
-
-
-def test_at_gimbal_lock_the_first_angle_is_0():
-    quarter = torch.tensor([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]], dtype=torch.float64)
-    roll = euler_xyz_to_matrix(torch.tensor([0, 0, 0.3], dtype=torch.float64))
-    expected = torch.tensor([0, torch.pi / 2, 0.3], dtype=torch.float64)
-    torch.testing.assert_close(matrix_to_euler_xyz(quarter @ roll), expected)
 
 
 def test_a_quaternion_of_any_length_and_sign_is_one_rotation():
@@ -182,30 +159,9 @@ def test_nan_stays_in_its_row(function):
     assert torch.equal(result[1:], function(good))
 
 
-@pytest.mark.parametrize("shape", [(3,), (0, 3), (2, 5, 3)])
-def test_leading_dimensions(shape):
-    rotvec = torch.rand(shape)
-    matrix = rotvec_to_matrix(rotvec)
-    assert matrix.shape == (*shape[:-1], 3, 3)
-    assert matrix_to_rotvec(matrix).shape == shape
-    assert matrix_to_euler_xyz(matrix).shape == shape
-    assert euler_xyz_to_matrix(rotvec).shape == matrix.shape
-    quaternion = matrix_to_quaternion(matrix)
-    assert quaternion.shape == (*shape[:-1], 4)
-    assert quaternion_to_rotvec(quaternion).shape == shape
-    assert is_rotation(matrix).shape == shape[:-1]
-    assert geodesic_angle(matrix, matrix).shape == shape[:-1]
-
-
-def test_resampled_points_lie_at_equal_arcs_of_a_corner():
-    # One to the right, then three down: arc length 4, a point every unit.
-    corner = torch.tensor([[[0.0, 0], [1, 0], [1, 3]]])
-    expected = torch.tensor([[[0.0, 0], [1, 0], [1, 1], [1, 2], [1, 3]]])
-    torch.testing.assert_close(resample_by_arc_length(corner, 5), expected)
-
-
 def test_resampling_is_numpys_interpolation_and_keeps_the_ends():
     lines = torch.rand(20, 11, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    lines[0, 1], lines[1, :4], lines[2] = lines[0, 0], lines[1, 4], 7.0  # vertices that coincide
     resampled = resample_by_arc_length(lines, 9)
     assert torch.equal(resampled[:, 0], lines[:, 0])
     torch.testing.assert_close(resampled[:, -1], lines[:, -1])
@@ -214,21 +170,6 @@ def test_resampling_is_numpys_interpolation_and_keeps_the_ends():
         wanted = np.linspace(0, arc[-1], 9)
         expected = np.stack([np.interp(wanted, arc, line[:, axis]) for axis in (0, 1)], axis=1)
         np.testing.assert_allclose(found, expected, atol=1e-12)
-
-
-def test_resampling_passes_over_vertices_that_coincide():
-    doubled = torch.tensor([[[0.0, 0], [0, 0], [2, 0], [2, 0], [4, 0]]])
-    expected = torch.tensor([[[0.0, 0], [1, 0], [2, 0], [3, 0], [4, 0]]])
-    torch.testing.assert_close(resample_by_arc_length(doubled, 5), expected)
-    nowhere = torch.full((1, 5, 2), 7.0)
-    torch.testing.assert_close(resample_by_arc_length(nowhere, 3), nowhere[:, :3])
-
-
-def test_resampling_keeps_nan_in_its_row():
-    lines = torch.rand(3, 11, 2)
-    expected = resample_by_arc_length(lines[1:], 9)
-    lines[0, 4] = torch.nan
-    resampled = resample_by_arc_length(lines, 9)
-    assert resampled[0].isnan().any()
-    assert torch.equal(resampled[1:], expected)
-    assert resample_by_arc_length(lines[:0], 9).shape == (0, 9, 2)
+    lines[3, 4] = torch.nan
+    again = resample_by_arc_length(lines, 9)
+    assert again.isnan().flatten(1).any(dim=1).tolist() == [row == 3 for row in range(20)]
