@@ -12,13 +12,7 @@ from feat_pose_plugin.pose.landmark_models import LandmarkModel
 
 
 class NativePose(PoseBackend):
-    """A pose that comes with the face: the detector that found the face passes it through.
-
-    Args:
-        name: The name users select it by.
-        licence: Licence of its weights.
-        needs: The detector that estimates it, for messages.
-    """
+    """A pose that the detector passes through, which found the face: ``needs`` names it."""
 
     def __init__(self, name: str, licence: str, *, needs: str) -> None:
         self.provenance = Provenance(name, licence)
@@ -31,11 +25,7 @@ class NativePose(PoseBackend):
         frame_size: FrameSize | None = None,
         landmark_model: LandmarkModel,
     ) -> NoReturn:
-        """Not possible from landmarks.
-
-        Raises:
-            BackendError: Always; says which detector has this pose.
-        """
+        """Not possible from landmarks: a BackendError that says which detector has this pose."""
         del landmarks, frame_size, landmark_model
         raise BackendError(
             f"pose_model {self.provenance.name!r} reads pictures, not landmarks: it needs "

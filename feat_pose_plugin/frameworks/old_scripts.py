@@ -19,18 +19,11 @@ from feat_pose_plugin.frameworks.successors import (
 if TYPE_CHECKING:
     from feat import Fex
 
+# Of py-feat 0.6.
 _POSITIONS = (
-    "face_model",
-    "landmark_model",
-    "au_model",
-    "emotion_model",
-    "facepose_model",
-    "identity_model",
-    "device",
-    "n_jobs",
-    "verbose",
+    *("face_model", "landmark_model", "au_model", "emotion_model", "facepose_model"),
+    *("identity_model", "device", "n_jobs", "verbose"),
 )
-"""Of py-feat 0.6."""
 
 
 class Detector(Detectorv1):
@@ -84,32 +77,18 @@ class Detector(Detectorv1):
         super().__init__(**translated)
 
     def detect_image(self, *args: Any, **arguments: Any) -> Fex:
-        """Faces in image files.
-
-        Args:
-            *args: A path, or a list of paths. All else is passed by name.
-            **arguments: As for :meth:`detect`, which says what is raised.
-        """
+        """Faces in image files: a path or a list of paths, all else by name as for detect."""
         return self._detect(args, {"data_type": "image", **arguments})
 
     def detect_video(self, *args: Any, **arguments: Any) -> Fex:
-        """Faces in a video file.
-
-        Args:
-            *args: A path. All else is passed by name.
-            **arguments: As for :meth:`detect`, which says what is raised.
-        """
+        """Faces in a video file: a path, all else by name as for detect."""
         return self._detect(args, {"data_type": "video", **arguments})
 
     def detect(self, *args: Any, **arguments: Any) -> Fex:
-        """Faces in images, a video or a tensor.
+        """Faces in images, a video or a tensor, as py-feat's Detectorv1 takes them.
 
-        Args:
-            *args: As py-feat's Detectorv1 takes them.
-            **arguments: By the names of py-feat's Detectorv1, or by those that older versions had.
-
-        Raises:
-            DetectorError: An argument is unknown or passed twice, or nothing took its place.
+        By the names of its arguments, or by those that older versions had; a DetectorError if one
+        is unknown or passed twice, or nothing took its place.
         """
         return self._detect(args, arguments)
 

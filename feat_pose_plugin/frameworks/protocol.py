@@ -122,31 +122,21 @@ class WithPoseModel:
         return self.write_pose(result, self.pose_estimator(read, frame_size=faces.frame_size))
 
     def accept_pose_model(self, description: str) -> None:
-        """Note which pose model was chosen. Called once, after the constructor.
-
-        Args:
-            description: The model and its weights, see
-                :meth:`~feat_pose_plugin.Provenance.describe`.
+        """Note which pose model and weights were chosen. Called once, after the constructor.
 
         Raises:
             DetectorError: This instance finds no landmarks.
         """
 
     def read_faces(self, result: Any) -> Faces:
-        """The faces in a result.
-
-        Args:
-            result: What the method returned that finds faces.
-        """
+        """The faces in what the method returned that finds faces."""
         raise NotImplementedError
 
     def write_pose(self, result: Any, pose: pd.DataFrame) -> Any:
-        """The result with the pose of each of its rows.
+        """The result, which may be changed, with the pose of each of its rows.
 
-        Args:
-            result: As in :meth:`read_faces`; it may be changed.
-            pose: Rows in the order of the faces, numbered from 0; columns ``Pitch, Roll, Yaw, X,
-                Y, Z`` in convention ``feat``, and those that options add.
+        ``pose`` has rows in the order of the faces, numbered from 0, and columns ``Pitch, Roll,
+        Yaw, X, Y, Z`` in convention ``feat``, then those that options add.
         """
         raise NotImplementedError
 
@@ -165,11 +155,8 @@ def _make_estimator(
             f"pose_options cannot hold {', '.join(map(repr, decided))}: the pose model and the "
             "detector decide. Use feat_pose_plugin.estimate_pose on the detector's landmarks."
         )
-    settings: dict[str, Any] = {
-        field.name: options.pop(field.name)
-        for field in fields(PoseEstimator)
-        if field.name in options
-    }
+    of_estimator = {field.name for field in fields(PoseEstimator)} & options.keys()
+    settings: dict[str, Any] = {name: options.pop(name) for name in of_estimator}
     if isinstance(pose_model, PoseBackend):
         backend, ignored = pose_model, options
     else:

@@ -48,7 +48,7 @@ class _FaceTable(WithPoseModel):
     info: dict[str, Any]
 
     def accept_pose_model(self, description: str) -> None:
-        """See :meth:`~feat_pose_plugin.frameworks.protocol.WithPoseModel.accept_pose_model`."""
+        """In ``info``, which a Fex keeps."""
         if self.info.get("landmark_model", "mesh") is None:
             raise DetectorError(
                 f"{type(self).__qualname__}(landmark_model=None) finds no landmarks for pose_model "
@@ -57,7 +57,7 @@ class _FaceTable(WithPoseModel):
         self.info["facepose_model"] = description
 
     def read_faces(self, result: pd.DataFrame) -> Faces:
-        """See :meth:`~feat_pose_plugin.frameworks.protocol.WithPoseModel.read_faces`."""
+        """The whole table, which names its landmarks."""
         return Faces(
             landmarks=result,
             empty=(result["FaceScore"] == 0).to_numpy(),
@@ -65,7 +65,7 @@ class _FaceTable(WithPoseModel):
         )
 
     def write_pose(self, result: pd.DataFrame, pose: pd.DataFrame) -> pd.DataFrame:
-        """See :meth:`~feat_pose_plugin.frameworks.protocol.WithPoseModel.write_pose`."""
+        """The table with other numbers in the pose columns."""
         table = result.copy()  # in one piece; pandas warns of new columns in a table of many
         table[pose.columns] = pose.set_axis(table.index)
         return table
@@ -104,12 +104,7 @@ class Detectorv1(_FaceTable, _Loading, feat.detector.Detectorv1):  # type: ignor
         return "img2pose" if self.info["face_model"] == "img2pose" else None
 
     def forward(self, faces_data: list[dict[str, Any]], batch_data: dict[str, Any]) -> pd.DataFrame:
-        """As py-feat's.
-
-        Args:
-            faces_data: What ``detect_faces`` returned.
-            batch_data: A batch of the data loader.
-        """
+        """As py-feat's, with our pose."""
         if self.pose_estimator is not None:
             # Where a pose is NaN py-feat runs its own network, and asks the hub for its weights.
             faces_data = [
@@ -132,12 +127,7 @@ class Detectorv2(_FaceTable, _Loading, feat.detector_v2.Detectorv2):  # type: ig
     landmark_model = "detectorv2"
 
     def forward(self, faces_data: list[dict[str, Any]], batch_data: dict[str, Any]) -> pd.DataFrame:
-        """As py-feat's.
-
-        Args:
-            faces_data: What ``detect_faces`` returned.
-            batch_data: A batch of the data loader.
-        """
+        """As py-feat's, with our pose."""
         table: pd.DataFrame = self.add_pose(super().forward(faces_data, batch_data))
         return table
 
@@ -155,12 +145,7 @@ class MPDetector(_FaceTable, _Loading, feat.MPDetector.MPDetector):  # type: ign
     landmark_model = "mediapipe"
 
     def detect(self, *args: Any, **kwargs: Any) -> Fex:
-        """As py-feat's, which lays its own pose of the mesh into the table here.
-
-        Args:
-            *args: As py-feat's, as are all others by name.
-            **kwargs: See ``args``.
-        """
+        """As py-feat's, which lays its own pose of the mesh into the table here."""
         fex: Fex = self.add_pose(super().detect(*args, **kwargs))
         return fex
 
@@ -190,9 +175,7 @@ def uninstall() -> None:
 
 def _replace(classes: Mapping[type, type]) -> None:
     with _lock:
-        modules = [
-            module for name, module in list(sys.modules.items()) if name.split(".")[0] == "feat"
-        ]
+        modules = [m for name, m in sys.modules.items() if name.split(".")[0] == "feat"]
         for module in modules:
             for name, value in list(vars(module).items()):
                 if isinstance(value, type) and value in classes:

@@ -16,17 +16,11 @@ PATIENCE = 5.0  # seconds for a first answer of the hub
 
 @contextmanager
 def models_of_feat(detector: str) -> Iterator[None]:
-    """While py-feat loads its models.
+    """While py-feat loads the models of a detector; a WeightsNotFoundError if it lacks a file.
 
     For every file py-feat asks the hub, which tries again for 23 seconds when nobody answers. Here
     the hub is asked once beforehand. If it does not answer, py-feat loads what it has, as with
     ``HF_HUB_OFFLINE=1``.
-
-    Args:
-        detector: The name of the class, for the message.
-
-    Raises:
-        WeightsNotFoundError: py-feat lacks a file, and the hub does not give it.
     """
     offline = constants.HF_HUB_OFFLINE
     reason = "HF_HUB_OFFLINE is set" if offline else _why_no_answer()

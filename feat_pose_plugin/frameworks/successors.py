@@ -14,28 +14,16 @@ from feat_pose_plugin.errors import DetectorError
 
 
 class Successor(NamedTuple):
-    """What took the place of something that py-feat had.
+    """What took the place of something that py-feat had."""
 
-    Attributes:
-        call: ``"Detector"``, or ``"detect"`` for the methods that find faces.
-        argument: Of this call.
-        value: The value that was replaced, in lower case; None if the argument was.
-        new: What says it now: a value, or an argument, or what the result has instead. None where
-            nothing does.
-        until: The last version of py-feat that had the old one.
-        note: What is different, or why nothing took its place.
-        only: The condition under which it is replaced.
-        idle: Values of an argument that ask for nothing, so that there is nothing to say.
-    """
-
-    call: str
+    call: str  # "Detector", or "detect" for the methods that find faces
     argument: str
-    value: str | None
-    new: str | None
-    until: str
-    note: str = ""
-    only: str = ""
-    idle: tuple[object, ...] = ()
+    value: str | None  # that was replaced, in lower case; None if the argument was
+    new: str | None  # a value, or an argument, or what the result has instead; None: nothing
+    until: str  # the last version of py-feat that had the old one
+    note: str = ""  # what is different, or why nothing took its place
+    only: str = ""  # the condition under which it is replaced
+    idle: tuple[object, ...] = ()  # values that ask for nothing, so that there is nothing to say
 
 
 WITH_HOG = "with action units or SVM emotions"
@@ -107,16 +95,7 @@ SUCCESSORS = (
 def by_name(
     args: Sequence[object], arguments: Mapping[str, object], names: Sequence[str]
 ) -> dict[str, object]:
-    """All arguments of a call by name.
-
-    Args:
-        args: Those passed by position.
-        arguments: Those passed by name.
-        names: Of the positions.
-
-    Raises:
-        DetectorError: There are too many, or one is passed twice.
-    """
+    """All arguments of a call by name; ``names`` are those of the positions."""
     positional = dict(zip(names, args, strict=False))
     if len(args) > len(names):
         raise DetectorError(f"{len(args)} arguments by position are passed, {len(names)} at most.")
@@ -136,22 +115,12 @@ def translate(
     choices: Mapping[str, Collection[str | None]] = {},
     conditions: Collection[str] = (),
 ) -> tuple[dict[str, Any], list[str]]:
-    """The arguments of a call as py-feat 2 takes them.
+    """The arguments of a call as py-feat 2 takes them, and a message for each thing replaced.
 
-    Args:
-        call: ``"Detector"`` or ``"detect"``.
-        arguments: What a script passes, by name.
-        accepted: The arguments that there are.
-        choices: The values that some of them take. Scripts may write them in any case of letters.
-        conditions: Which of the conditions of the table hold.
-
-    Returns:
-        Accepted arguments, and a message for each thing that was replaced. What became something
-        else than an argument is left out.
-
-    Raises:
-        DetectorError: Nothing took the place of an argument or a value, nobody knows it, or it says
-            a second time what another one says.
+    ``accepted`` are the arguments that there are, ``choices`` the values that some of them take,
+    ``conditions`` those of the table that hold. What became something else than an argument is
+    left out. A DetectorError if nothing took the place of an argument or a value, nobody knows it,
+    or it says a second time what another one says.
     """
     translated: dict[str, Any] = {}
     messages = []
