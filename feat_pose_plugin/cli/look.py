@@ -8,6 +8,7 @@ import typer
 
 from feat_pose_plugin.cli.application import app, require_new
 from feat_pose_plugin.cli.options import LOOK, command
+from feat_pose_plugin.show import PICTURES
 
 
 @command(app, LOOK)
@@ -64,12 +65,12 @@ def overlay(
     """
     from tqdm import tqdm
 
-    from feat_pose_plugin.show.overlay import PICTURE_FORMATS, overlay_picture, overlay_video
+    from feat_pose_plugin.show.overlay import overlay_picture, overlay_video
     from feat_pose_plugin.show.poses import read_posed
 
     require_new(force, output, source=source)
     poses, _ = read_posed(table)
-    if source.suffix.lower() in PICTURE_FORMATS:
+    if source.suffix.lower() in PICTURES:
         overlay_picture(source, poses, output, convention=convention)
         typer.echo(f"wrote {output}")
         return

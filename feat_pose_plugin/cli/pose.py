@@ -10,12 +10,10 @@ import typer
 
 from feat_pose_plugin.cli.application import app, jobs_in_turn, require_new, stay_offline
 from feat_pose_plugin.cli.options import POSE, command
+from feat_pose_plugin.show import PICTURES, VIDEOS
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
-
-VIDEOS = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
-PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 @command(app, POSE)
@@ -50,7 +48,7 @@ def estimate(
     if scheduler is not None and jobs > 1:
         raise typer.BadParameter("--jobs and --scheduler exclude each other: pass one of them.")
     for path in inputs:
-        if path.suffix.lower() in VIDEOS | PICTURES:
+        if path.suffix.lower() in VIDEOS + PICTURES:
             raise typer.BadParameter(
                 f"{path} is a video or a picture, and estimate reads tables of landmarks. To find "
                 f"the faces in it: feat-pose detect {path} -o {output}"

@@ -22,14 +22,13 @@ from PIL import Image
 from feat_pose_plugin.errors import PictureError, PoseWarning
 from feat_pose_plugin.files import write_whole, writing
 from feat_pose_plugin.pose.landmarks import LANDMARKS
+from feat_pose_plugin.show import PICTURES
 from feat_pose_plugin.show.heads import NOSE_TIP, Heads, find_heads
 from feat_pose_plugin.show.video import Frame, read_frames, write_video
 from feat_pose_plugin.tables.frames import first_frame, frame_numbers, rows_about, usual_step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-PICTURE_FORMATS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 _STROKES = (
     [*range(17)],  # jaw
@@ -98,10 +97,9 @@ def overlay_picture(
             about other files or about several frames.
         TableError: The target cannot be written.
     """
-    if target.suffix.lower() not in PICTURE_FORMATS:
+    if target.suffix.lower() not in PICTURES:
         raise PictureError(
-            f"a picture cannot be written as {target}. Its name must end in "
-            f"{', '.join(PICTURE_FORMATS)}."
+            f"a picture cannot be written as {target}. Its name must end in {', '.join(PICTURES)}."
         )
     rows = rows_about(source, table)
     frames = frame_numbers(rows)

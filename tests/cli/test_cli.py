@@ -7,18 +7,16 @@ import subprocess
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from command import COMMAND, feat_pose, on_terminal, refused
 from local_hub import LocalHub
 
 import feat_pose_plugin
-from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, estimate_pose
+from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D
 from feat_pose_plugin.cli.demo import find_demo_tables
 from feat_pose_plugin.mlp.pose_mlp import BUNDLED
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE, load_checkpoint
 from feat_pose_plugin.pose.landmark_models import available_landmark_models
-from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.tables.journal import JOURNAL
 
 TABLES = find_demo_tables()
@@ -56,50 +54,6 @@ def test_many_tables_go_into_a_folder_under_their_names(out: Path) -> None:
         others = before.columns.difference(FEAT_FACEPOSE_COLUMNS_6D)
         pd.testing.assert_frame_equal(after[others], before[others])
         assert after[["Pitch", "Roll", "Yaw"]].notna().all(axis=None)
-
-
-SIZE = {"frame_size": (480, 640)}
-
-
-@pytest.mark.parametrize(
-    ("options", "arguments"),
-    [
-        ({}, ""),
-        ({"convention": "300w-lp"}, "--convention 300w-lp"),
-        ({"landmark_model": "3d"}, "--landmark-model 3d"),
-        (SIZE, "--height 480 --width 640"),
-        ({"normalized": True} | SIZE, "--normalized --height 480 --width 640"),
-        ({"pose_model": "pose_mlp"}, "--model pose_mlp"),
-        (
-            {"pose_model": "pose_mlp", "translation": "geometric"} | SIZE,
-            "--model=pose_mlp --translation=geometric --height=480 --width=640",
-        ),
-        (
-            {
-                "rotation_frame": "camera",
-                "focal_length": 900.5,
-                "principal_point": (300.0, 200.0),
-                "inter_ocular_mm": 90.0,
-                "quality": True,
-            },
-            "--rotation-frame camera --focal-length 900.5 --principal-point 300 200 "
-            "--inter-ocular-mm 90 --quality",
-        ),
-    ],
-)
-def test_options_reach_the_estimate(options, arguments, tmp_path, monkeypatch) -> None:
-    # Any sound checkpoint can stand where the official one is looked for.
-    monkeypatch.setenv(PATH_VARIABLE, str(WEIGHTS))
-    table = pd.read_csv(TABLES[1])
-    if "normalized" in options:
-        table[landmark_columns()] /= [640] * 68 + [480] * 68
-    table.to_csv(tmp_path / "in.csv", index=False)
-    target = tmp_path / "out.parquet"
-    result = feat_pose("estimate", tmp_path / "in.csv", "-o", target, *arguments.split())
-    assert result.exit_code == 0, result.output
-    expected = estimate_pose(table, **options)
-    written = pq.read_table(target, columns=list(expected.columns)).to_pandas()
-    pd.testing.assert_frame_equal(written.astype(expected.dtypes), expected, atol=1e-5)
 
 
 def test_force_replaces_an_output_and_even_the_input(table: Path) -> None:

@@ -45,6 +45,8 @@ def known(shared_data: Path, hub_folder: Path, monkeypatch: pytest.MonkeyPatch):
     original = Detectorv1.detect
 
     def detect(self: Detectorv1, path: str, **options: object) -> pd.DataFrame:
+        kind = "video" if path.endswith(".mp4") else "image"
+        assert (options["data_type"], options["batch_size"]) == (kind, 8)
         frames, table, size = known[Path(path).name]
         boxes = table[["x1", "y1", "x2", "y2"]].to_numpy()
         faces = [[KnownFace(boxes[row]) for row in rows] for rows in frames]
@@ -60,7 +62,7 @@ def known(shared_data: Path, hub_folder: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def run(*arguments: object) -> str:
-    result = feat_pose("detect", *arguments, "--landmark-model", "pfld")
+    result = feat_pose("detect", *arguments, "--landmark-model", "pfld", "--batch-size", 8)
     assert result.exit_code == 0, result.output
     return result.stdout
 

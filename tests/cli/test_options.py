@@ -13,6 +13,38 @@ from command import feat_pose
 
 KNOWN = "known.csv --convention degrees --landmarks points"
 CASES = [
+    ("estimate known.csv -o out.csv --model mine", "pose.registry.get_pose_backend", ("mine",), {}),
+    (
+        "estimate known.csv -o out.csv --height 480 --width 640 --force",
+        "tables.run.open_run",
+        (ANY, Path("out.csv"), ANY),
+        {"frame_size": (480, 640), "force": True},
+    ),
+    (
+        "estimate known.csv -o out.csv --convention degrees --landmark-model dlib --normalized "
+        "--rotation-frame camera --translation geometric --focal-length 900.5 "
+        "--principal-point 300 200 --inter-ocular-mm 90 --quality",
+        "pose.estimate.PoseEstimator",
+        (),
+        {
+            "backend": ANY,
+            "landmark_model": "dlib",
+            "normalized": True,
+            "convention": "degrees",
+            "rotation_frame": "camera",
+            "translation": "geometric",
+            "focal_length": 900.5,
+            "principal_point": (300, 200),
+            "inter_ocular_mm": 90,
+            "quality": True,
+        },
+    ),
+    (
+        "convert known.csv -o out.csv --from degrees --to rotvec --inter-ocular-mm 90",
+        "tables.pose_tables.convert_table",
+        (Path("known.csv"), Path("out.csv"), "degrees", "rotvec"),
+        {"inter_ocular_mm": 90},
+    ),
     (
         "detect clip.mp4 -o out.csv --face-model img2pose --landmark-model pfld --pose-model mine "
         "--identity-model facenet --device auto --quality",

@@ -117,13 +117,13 @@ def test_rows_without_a_pose_break_the_line_and_are_shaded():
 
 def test_frames_that_are_missing_are_a_gap_and_those_that_are_skipped_are_not():
     pose = some_poses(12)
-    pose["frame"] = [*range(0, 30, 5), *range(50, 80, 5)]  # every fifth, and a hole
+    pose["frame"] = [*range(0, 30, 5), *range(35, 65, 5)]  # every fifth, one is missing
     figure = plot_time_lines(pose.sample(frac=1, random_state=0))
     time, pitch = curve(figure, "pitch")
     assert np.flatnonzero(np.isnan(pitch)).tolist() == [6]
     np.testing.assert_allclose(np.delete(pitch, 6), np.rad2deg(pose["Pitch"]))
     np.testing.assert_allclose(np.delete(time, 6), pose["frame"])
-    assert shaded(figure) == [(27.5, 47.5)]
+    assert shaded(figure) == [(27.5, 32.5)]
     assert figure.axes[-1].get_xlabel() == "frame"
 
 
@@ -161,6 +161,13 @@ def test_a_flagged_row_does_not_flatten_an_axis_and_its_cross_is_at_the_edge():
     assert plot_distributions(pose).axes[0].get_xlim()[1] < 100
     pose["PoseFlags"] = "residual"  # nothing else to go by
     assert plots_of(plot_time_lines(pose))["yaw"].get_ylim()[1] > 170
+
+
+def test_a_head_that_keeps_still_looks_still():
+    still = pd.DataFrame(0.35, index=range(5), columns=["Pitch", "Roll", "Yaw"])
+    middle = np.rad2deg(0.35)
+    limits = plots_of(plot_time_lines(still))["pitch"].get_ylim()
+    assert limits == pytest.approx((middle - 5, middle + 5))
 
 
 def test_time_is_in_seconds_where_the_rate_is_said():
