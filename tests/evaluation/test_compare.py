@@ -99,11 +99,21 @@ def test_tables_of_other_frames_are_refused(turns, change):
 
 
 def test_the_picture_shows_both_tables_on_one_scale(turns):
-    found = compare_pose(pose_table(turns), pose_table(turns))
+    noise = Rotation.from_rotvec(np.random.default_rng(1).normal(0.05, 0.02, (200, 3)))
+    found = compare_pose(pose_table(turns * noise), pose_table(turns))
     figure = plot_comparison(found, "one", "two")
-    above = figure.axes[:3]
+    above, below = figure.axes[:3], figure.axes[3:]
     assert len({axes.get_xlim() for axes in above} | {axes.get_ylim() for axes in above}) == 1
-    assert [axes.get_title() for axes in above] == ANGLES
+    for axes, under, name in zip(above, below, ANGLES, strict=True):
+        assert axes.get_title() == name
+        a, b = found.frames[f"{name}_a"], found.frames[f"{name}_b"]
+        np.testing.assert_allclose(axes.collections[0].get_offsets(), np.column_stack([b, a]))
+        drawn = under.collections[0].get_offsets()
+        np.testing.assert_allclose(drawn, np.column_stack([(a + b) / 2, a - b]))
+        said = found.statistics.set_index("Angle").loc[name]
+        lines = [line.get_ydata()[0] for line in under.lines]
+        limits = [0, *said[["Difference", "LimitLow", "LimitHigh"]]]
+        np.testing.assert_allclose(sorted(lines), sorted(limits))
 
 
 def test_openface_and_we_read_one_head_but_openfaces_shape_takes_part_of_its_nod(feat_folder: Path):

@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import torch
+from documents import ROOT
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Polygon, Rectangle
@@ -20,7 +20,7 @@ from feat_pose_plugin.pose.camera import find_camera, line_of_sight
 from feat_pose_plugin.pose.conventions import from_rotvec_pose
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec
 
-PICTURE = Path(__file__).parents[2] / "docs" / "rotation-frames.png"
+PICTURE = ROOT / "docs" / "rotation-frames.png"
 
 SIZE = (1080, 1920)
 HEADS_AT = (60.0, 960.0, 1860.0)  # pixels from the left, at half of the height
@@ -33,10 +33,8 @@ def main() -> None:
     """Draw the picture and write it."""
     figure = Figure(figsize=(6.4, 6.0), layout="constrained")
     axes: Axes = figure.subplots()
-    axes.set_aspect("equal")
+    axes.set(aspect="equal", xlim=(-4.6, 4.6), ylim=(-1.2, 10.4))
     axes.set_axis_off()
-    axes.set_xlim(-4.6, 4.6)
-    axes.set_ylim(-1.2, 10.4)
     camera = find_camera(SIZE)
     focal, middle = camera[0].item(), camera[1].item()
     for edge in (0, SIZE[1]):
@@ -51,7 +49,7 @@ def main() -> None:
         axes.plot([0, x], [0, AWAY], color=RAY, linewidth=1, zorder=1)
         # The head's rotation in the axes of the camera.
         rotation = ray if pixel == FACES_CAMERA else torch.eye(3)[None]
-        draw_head(axes, x, _yaw_deg(rotation))
+        _draw_head(axes, x, _yaw_deg(rotation))
         frames = {"camera": rotation, "line of sight": ray.mT @ rotation}
         text = "\n".join(f"{name} {_yaw_deg(turn)}°" for name, turn in frames.items())
         axes.text(x, AWAY + 1.0, text, ha="center", va="bottom", fontsize="small")
@@ -61,25 +59,16 @@ def main() -> None:
     figure.savefig(PICTURE, dpi=100, metadata={"Software": None})
 
 
-def draw_head(axes: Axes, x: float, yaw_deg: int) -> None:
+def _draw_head(axes: Axes, x: float, yaw_deg: int) -> None:
     """A head with its nose; at yaw 0 it looks down the page."""
     turn = Affine2D().rotate(-math.radians(yaw_deg)).translate(x, AWAY) + axes.transData
-    parts = (
-        Polygon([(-0.12, -0.38), (0.12, -0.38), (0, -0.62)], closed=True),
-        Circle((-0.42, 0), 0.1),
-        Circle((0.42, 0), 0.1),
-        Circle((0, 0), 0.42),
-    )
-    for part in parts:
+    nose = Polygon([(-0.12, -0.38), (0.12, -0.38), (0, -0.62)], closed=True)
+    ears = (Circle((x, 0), 0.1) for x in (-0.42, 0.42))
+    for part in (nose, *ears, Circle((0, 0), 0.42)):
         part.set(facecolor="0.93", edgecolor=INK, transform=turn, zorder=2)
         axes.add_patch(part)
-    start, end = (turn.transform((0, y)) for y in (-0.62, -1.05))
-    axes.annotate(
-        "",
-        axes.transData.inverted().transform(end),
-        axes.transData.inverted().transform(start),
-        arrowprops={"arrowstyle": "->", "color": INK},
-    )
+    arrow = {"arrowstyle": "->", "color": INK}
+    axes.annotate("", (0, -1.05), (0, -0.62), xycoords=turn, textcoords=turn, arrowprops=arrow)
 
 
 def _yaw_deg(rotation: torch.Tensor) -> int:

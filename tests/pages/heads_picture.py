@@ -5,16 +5,15 @@ Run it from the root of the repository: ``python tests/pages/heads_picture.py``.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
+from documents import ROOT
 from matplotlib.figure import Figure
 
 from feat_pose_plugin.pose.tag import PoseTag, write_tag
 from feat_pose_plugin.show.overlay import draw_poses
 
-PICTURE = Path(__file__).parents[2] / "docs" / "heads.png"
+PICTURE = ROOT / "docs" / "heads.png"
 TURNS = {
     "no turn": {},
     "pitch +25: up": {"Pitch": 25},
