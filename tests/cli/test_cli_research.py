@@ -101,6 +101,19 @@ def test_calibrate_finds_a_turn_that_was_put_in(known_table: Path) -> None:
     assert "Pitch alone" in result.stdout
 
 
+def test_compare_with_our_pose_of_its_landmarks(tmp_path: Path) -> None:
+    table = known_faces(tmp_path / "known.csv", 40).assign(frame=range(40), who=["x", "y"] * 20)
+    table.loc[:2, "x_3"] = np.nan
+    table.to_csv(tmp_path / "known.csv", index=False)
+    out, picture = tmp_path / "out.csv", tmp_path / "out.png"
+    arguments = ("--from-a", "rotvec", "--by", "who", "-o", out, "--picture", picture)
+    result = feat_pose("compare", tmp_path / "known.csv", *arguments)
+    assert result.exit_code == 0, result.output
+    assert {*pd.read_csv(out)["who"]} == {"x", "y"}
+    assert "pose_mlp_synth: 3 of 40 rows have no pose in both tables." in result.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 class Still(PoseBackend):
     """A backend that reads no turn at all."""
 

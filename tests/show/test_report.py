@@ -20,7 +20,7 @@ from feat_pose_plugin.errors import ConventionError, PictureError, TableError
 from feat_pose_plugin.mlp.pose_mlp import BUNDLED
 from feat_pose_plugin.mlp.weights import load_checkpoint
 from feat_pose_plugin.pose.landmarks import landmark_columns
-from feat_pose_plugin.pose.quality import QUALITY_COLUMNS
+from feat_pose_plugin.pose.quality import QUALITY_COLUMNS, is_flagged
 from feat_pose_plugin.pose.tag import read_tag
 from feat_pose_plugin.show.poses import in_feat, read_posed
 from feat_pose_plugin.show.report import write_report
@@ -112,6 +112,10 @@ def counts(page: Page) -> dict[str, str]:
     }
 
 
+def pictures(page: Page) -> list[str]:
+    return [image.get_attribute("src") for image in page.locator(".wide img").all()]
+
+
 def numbers(cells: list[str]) -> list[float]:
     return [float(cell.replace("\N{MINUS SIGN}", "-")) for cell in cells]
 
@@ -166,15 +170,20 @@ def test_a_run_says_which_weights_and_options_until_the_table_is_changed(out, op
 
 def test_each_person_has_a_line_of_figures(faces, report):
     rows = faces.assign(Identity=["a", "b"] * 20)
-    page = report(rows, fps=25)
+    page = report(rows)
     lines = [row.inner_text().split("\t") for row in page.locator("tr", has_text="Pitch").all()]
-    assert [line[:3] for line in lines] == [
-        ["all", "40", "36"],
-        ["a", "20", "18"],
-        ["b", "20", "18"],
+    flagged = is_flagged(rows["PoseFlags"])
+    assert [line[:4] for line in lines] == [
+        ["all", "40", "36", str(flagged.sum())],
+        ["a", "20", "18", str(flagged[::2].sum())],
+        ["b", "20", "18", str(flagged[1::2].sum())],
     ]
+    assert flagged[::2].sum() != flagged[1::2].sum()
     mean = np.rad2deg(rows.loc[rows["Identity"] == "b", "Pitch"].mean())
     assert numbers(lines[2][5:6]) == pytest.approx([mean], abs=0.051)
+    in_seconds = report(rows, fps=25)
+    assert pictures(page)[:-1] == pictures(in_seconds)[:-1]
+    assert pictures(page)[-1] != pictures(in_seconds)[-1]
 
 
 @pytest.mark.parametrize(("convention", "unit"), [("feat-mp", "px"), ("feat", "mm")])
@@ -200,6 +209,7 @@ def test_names_and_cells_are_text_and_nothing_else(faces, report):
     assert page.title() == page.inner_text("h1") == f"Head pose: {HOSTILE}"
     assert page.locator("script").count() == 0
     assert page.locator("h3").all_inner_texts() == ["b", evil]
+    assert len({*pictures(page)}) == 4  # the time lines of each file
     assert evil in page.locator(".doubts").inner_text()
 
 
