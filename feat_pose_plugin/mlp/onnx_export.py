@@ -15,7 +15,7 @@ from feat_pose_plugin import __version__
 from feat_pose_plugin.errors import ExportError, OptionError
 from feat_pose_plugin.files import write_whole, writing
 from feat_pose_plugin.mlp.network import PoseNetwork
-from feat_pose_plugin.mlp.pose_mlp import MLPBackend
+from feat_pose_plugin.mlp.pose_mlp import MLPBackend, undo_gain
 from feat_pose_plugin.mlp.weights import load_checkpoint
 from feat_pose_plugin.pose.backend import PoseBackend
 from feat_pose_plugin.pose.conventions import Convention, find_convention, from_rotvec_pose
@@ -85,7 +85,7 @@ def export_onnx(
         )
     checkpoint = load_checkpoint(weights[profile.kind].path)
     model = _to_onnx(
-        _Graph(PoseNetwork(checkpoint), math.radians(profile.pitch_zero_deg), there),
+        _Graph(PoseNetwork(checkpoint), profile, there),
         {
             "columns": json.dumps(there.rotation_columns),
             "units": json.dumps([there.unit] * len(there.rotation_columns)),
@@ -106,13 +106,15 @@ def export_onnx(
 class _Graph(nn.Module):
     """All that is exported: from pixels to the columns of a convention."""
 
-    def __init__(self, network: PoseNetwork, pitch_zero: float, convention: Convention) -> None:
+    def __init__(
+        self, network: PoseNetwork, profile: LandmarkModel, convention: Convention
+    ) -> None:
         super().__init__()
-        self.network, self.pitch_zero, self.convention = network, pitch_zero, convention
+        self.network, self.profile, self.convention = network, profile, convention
 
     def forward(self, landmarks: Tensor) -> Tensor:
-        pose = self.network(landmarks, self.pitch_zero)
-        values = from_rotvec_pose(pose[:, :3], self.convention.name)
+        pose = self.network(landmarks, math.radians(self.profile.pitch_zero_deg))
+        values = from_rotvec_pose(undo_gain(pose[:, :3], self.profile.gain), self.convention.name)
         # Once more, because other runtimes make numbers of NaN on the way (ReLU, atan2).
         return torch.where(usable_rows(landmarks)[:, None], values, torch.nan)
 

@@ -20,6 +20,7 @@ from feat_pose_plugin.mlp.weights import (
     run,
 )
 from feat_pose_plugin.pose.backend import FrameSize, PoseBackend, Provenance, WeightsFile
+from feat_pose_plugin.pose.conventions import from_rotvec_pose, to_rotvec_pose
 from feat_pose_plugin.pose.landmark_models import LandmarkKind, LandmarkModel
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -59,7 +60,17 @@ class MLPBackend(PoseBackend):
         del frame_size
         file = self.provenance.weights[landmark_model.kind]
         network = load_network(file.path, landmarks.device, sha256=file.sha256)
-        return run(network, landmarks, math.radians(landmark_model.pitch_zero_deg))
+        pose = run(network, landmarks, math.radians(landmark_model.pitch_zero_deg))
+        return undo_gain(pose, landmark_model.gain)
+
+
+def undo_gain(pose: Tensor, gain: tuple[float, float]) -> Tensor:
+    """``[B, 6]`` or ``[B, 3]`` rotation vectors with nods and turns as large as the head's."""
+    if gain == (1.0, 1.0):
+        return pose
+    read = from_rotvec_pose(pose, "img2pose")
+    ones = [1.0] * (pose.shape[1] - len(gain))
+    return to_rotvec_pose(read / read.new_tensor([*gain, *ones]), "img2pose")
 
 
 @cache

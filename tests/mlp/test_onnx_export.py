@@ -38,7 +38,7 @@ from feat_pose_plugin.testing import project_face
 
 SAME = 1e-5
 PAGE = Path(__file__).parents[2] / "docs" / "onnx.md"
-KINDS = ["bundled 2d", "bundled 3d", "v2", "v1"]
+KINDS = ["2d", "3d", "openseeface", "v2", "v1"]
 
 
 def faces(count: int, *, seed: int = 0) -> torch.Tensor:
@@ -61,16 +61,16 @@ def run(path: Path, landmarks: torch.Tensor) -> np.ndarray:
 def exported(request, tmp_path_factory) -> tuple[Path, Callable[[torch.Tensor], np.ndarray]]:
     """A graph, and what the same weights say here."""
     folder = tmp_path_factory.mktemp("onnx")
-    landmark_kind = "3d" if "3d" in request.param else "2d"
-    backend: str | MLPBackend = "pose_mlp_synth"
+    landmark_model, backend = request.param, "pose_mlp_synth"
     if request.param in ("v1", "v2"):
+        landmark_model = "2d"
         paths = {"2d": write_random(folder, layer_norm=request.param == "v2")}
         backend = MLPBackend("random", "none", paths)
     path = folder / "pose.onnx"
-    export_onnx(path, pose_model=backend, landmark_model=landmark_kind)
+    export_onnx(path, pose_model=backend, landmark_model=landmark_model)
 
     def expected(landmarks: torch.Tensor) -> np.ndarray:
-        pose = estimate_pose(landmarks, pose_model=backend, landmark_model=landmark_kind)
+        pose = estimate_pose(landmarks, pose_model=backend, landmark_model=landmark_model)
         return pose[["Pitch", "Roll", "Yaw"]].to_numpy()
 
     return path, expected

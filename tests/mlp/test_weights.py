@@ -11,10 +11,11 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from feat_pose_plugin import get_pose_backend
+from feat_pose_plugin import estimate_pose, get_pose_backend
 from feat_pose_plugin.errors import WeightsError, WeightsNotFoundError
 from feat_pose_plugin.mlp.pose_mlp import BUNDLED
 from feat_pose_plugin.mlp.weights import (
@@ -25,7 +26,7 @@ from feat_pose_plugin.mlp.weights import (
     load_network,
     run,
 )
-from feat_pose_plugin.pose.landmark_models import find_landmark_model
+from feat_pose_plugin.pose.landmark_models import LandmarkModel, find_landmark_model
 from feat_pose_plugin.testing import project_face
 
 CPU = torch.device("cpu")
@@ -304,3 +305,17 @@ def test_network_keeps_no_gradient_and_is_in_eval_mode(make_checkpoint):
     pose = run(network, faces)
     assert not pose.requires_grad
     assert torch.allclose(pose, run(network, faces), rtol=0, atol=1e-5)  # no dropout
+
+
+def test_a_nod_and_a_turn_are_as_large_as_the_gain_of_the_profile_says():
+    """Together too, and apart from a tilt; the zero of pitch is taken off before."""
+    faces = project_face(0.3 * torch.randn(40, 3, generator=torch.Generator().manual_seed(2)))
+    read, known = (
+        estimate_pose(faces, landmark_model=profile, convention="img2pose")
+        for profile in (
+            LandmarkModel("mine", "2d", 2.0),
+            LandmarkModel("mine", "2d", 2.0, gain=(0.8, 1.1)),
+        )
+    )
+    expected = read[["Pitch", "Roll", "Yaw"]] / [0.8, 1.1, 1.0]
+    np.testing.assert_allclose(known[["Pitch", "Roll", "Yaw"]], expected, rtol=0, atol=1e-5)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,10 @@ PEERS = {
 }
 to_degrees = partial(matrix_to_angles, convention="300w-lp")
 to_rotations = partial(angles_to_matrix, convention="300w-lp")
-GAINS = {"yaw": (1, (15, 30, 45)), "pitch": (0, (10, 20, 30))}
+# Angle, its size, and the yaw of the head meanwhile, to both sides.
+GAINS = {f"yaw {step}": (1, step, 0) for step in (15, 30, 45)}
+GAINS |= {f"pitch {step}": (0, step, 0) for step in (10, 20, 30)}
+GAINS["pitch 20, yaw 45"] = (0, 20, 45)
 _FLIP = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)
 _PITCHES_DEG = np.linspace(-10, 10, 201)
 
@@ -141,11 +145,7 @@ def scan_gains(data: Path, backend: PoseBackend) -> dict[tuple[str, str], dict[s
     arrays = read_real(data / "rend.npz")
     known_deg = arrays["pitch_yaw_roll"].astype(np.float64).round(3)
     known = to_rotations(torch.from_numpy(known_deg))
-    triples = {
-        f"{axis} {step}": list(_triples(arrays, known_deg, column, step))
-        for axis, (column, steps) in GAINS.items()
-        for step in steps
-    }
+    triples = {name: list(_triples(arrays, known_deg, *of)) for name, of in GAINS.items()}
     result: dict[tuple[str, str], dict[str, float]] = {}
     for key, found in rotations(arrays, backend).items():
         result[key] = {
@@ -156,13 +156,13 @@ def scan_gains(data: Path, backend: PoseBackend) -> dict[tuple[str, str], dict[s
 
 
 def _triples(
-    arrays: Arrays, known_deg: NDArray[np.float64], column: int, step: int
+    arrays: Arrays, known_deg: NDArray[np.float64], column: int, step: int, yaw: int
 ) -> Iterator[tuple[int, ...]]:
-    """Rows of each head at -step, 0 and +step of one angle, the others 0."""
+    """Rows of each head at -step, 0 and +step of one angle, the others 0 or as stated."""
     series = np.char.add(arrays["head"], arrays["variant"].astype(str))
-    pure = (np.abs(np.delete(known_deg, column, axis=1)) < 0.5).all(axis=1)
-    for one in np.unique(series):
-        of_head = pure & (series == one)
+    for one, side in product(np.unique(series), {-yaw, yaw}):
+        others = np.delete(known_deg - (0, side, 0), column, axis=1)
+        of_head = (np.abs(others) < 0.5).all(axis=1) & (series == one)
         at = [
             np.flatnonzero(of_head & (np.abs(known_deg[:, column] - angle) < 0.5))
             for angle in (-step, 0, step)
