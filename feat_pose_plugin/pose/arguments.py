@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from difflib import get_close_matches
 from numbers import Real
 from typing import TypeGuard
@@ -10,23 +10,24 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
+from feat_pose_plugin.errors import FeatPoseError
+
 _LARGEST = 3e38  # float32 ends a little above
 
 
-def match_name(value: object, names: Collection[str]) -> str | None:
-    """The one of these names that is meant, whatever its case; None if none is."""
-    if not isinstance(value, str):
-        return None
-    if value in names:
-        return value
-    return {name.lower(): name for name in names}.get(value.lower())
-
-
-def unknown_name(what: str, value: object, names: Iterable[str]) -> str:
-    """What to say of a name that is none of these: it, the nearest of them, and all of them."""
+def find_name(
+    what: str, value: object, names: Collection[str], error: type[FeatPoseError], more: str = ""
+) -> str:
+    """The one of these names that is meant, whatever its case; the error says the nearest."""
+    if isinstance(value, str):
+        if value in names:
+            return value
+        for name in names:
+            if name.lower() == value.lower():
+                return name
     near = get_close_matches(str(value).lower(), [*names], n=1, cutoff=0.5)
     guess = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {what} {value!r}.{guess} Known: {', '.join(map(repr, names))}."
+    raise error(f"unknown {what} {value!r}.{guess} Known: {', '.join(map(repr, names))}.{more}")
 
 
 def is_number(value: object) -> TypeGuard[float]:

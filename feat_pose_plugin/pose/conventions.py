@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from feat_pose_plugin.errors import ConventionError
-from feat_pose_plugin.pose.arguments import match_name, unknown_name
+from feat_pose_plugin.pose.arguments import find_name
 from feat_pose_plugin.pose.rotations import (
     euler_xyz_to_matrix,
     matrix_to_euler_xyz,
@@ -201,10 +201,7 @@ CONVENTIONS = _by_name(
 
 def find_convention(name: str) -> Convention:
     """The convention of a name, whatever its case; a ConventionError if it is unknown."""
-    known = match_name(name, CONVENTIONS)
-    if known is None:
-        raise ConventionError(unknown_name("convention", name, CONVENTIONS))
-    return CONVENTIONS[known]
+    return CONVENTIONS[find_name("convention", name, CONVENTIONS, ConventionError)]
 
 
 def from_rotvec_pose(pose: Tensor, convention: str) -> Tensor:

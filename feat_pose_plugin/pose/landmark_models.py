@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from feat_pose_plugin.errors import LandmarkError
-from feat_pose_plugin.pose.arguments import match_name, unknown_name
+from feat_pose_plugin.pose.arguments import find_name
 
 LandmarkKind = Literal["2d", "3d", "mesh"]
 """``2d``: points 0-16 lie on the contour of the face in the picture. ``3d``: they are projected
@@ -107,13 +107,8 @@ def find_landmark_model(name: str | LandmarkModel) -> LandmarkModel:
     """
     if isinstance(name, LandmarkModel):
         return name
-    known = match_name(name, _PROFILES)
-    if known is None:
-        raise LandmarkError(
-            f"{unknown_name('landmark_model', name, ['auto', *_PROFILES])} Add your own with "
-            "register_landmark_model."
-        )
-    return _PROFILES[known]
+    more = " Or 'auto'. Add your own with register_landmark_model."
+    return _PROFILES[find_name("landmark_model", name, _PROFILES, LandmarkError, more)]
 
 
 def register_landmark_model(profile: LandmarkModel) -> None:

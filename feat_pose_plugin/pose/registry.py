@@ -97,16 +97,13 @@ def get_pose_backend(name: str, /, **options: object) -> PoseBackend:
             at all, or it is no :class:`~feat_pose_plugin.pose.backend.PoseBackend`.
         WeightsError: Its weights are not available or are damaged.
     """
-    from feat_pose_plugin.pose.arguments import match_name, unknown_name
+    from feat_pose_plugin.pose.arguments import find_name
     from feat_pose_plugin.pose.backend import PoseBackend
 
-    known = available_pose_backends()
-    found = match_name(name, known)
-    if found is None:
-        raise UnknownBackendError(
-            f"{unknown_name('pose_model', name, known)} Add your own with register_pose_backend "
-            f"or the entry-point group {ENTRY_POINT_GROUP!r}."
-        )
+    more = (
+        f" Add your own with register_pose_backend or the entry-point group {ENTRY_POINT_GROUP!r}."
+    )
+    found = find_name("pose_model", name, available_pose_backends(), UnknownBackendError, more)
     if found in _claims:
         claims = " and ".join(map(repr, sorted(_claims[found])))
         raise DuplicateBackendError(

@@ -108,7 +108,8 @@ def test_a_cell_that_is_no_number_is_refused(cell: object) -> None:
 
 
 def test_frame_sizes_of_a_table_may_be_beyond_float32() -> None:
-    pose = estimate_pose(table().assign(FrameHeight=480.0, FrameWidth=[640.0, 1e300]))
+    sizes = {" FrameHeight": 480.0, "FrameWidth ": [640.0, 1e300]}
+    pose = estimate_pose(table().assign(**sizes))
     assert pose["Z"].notna().tolist() == [True, False]
 
 
