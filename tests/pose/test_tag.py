@@ -106,6 +106,8 @@ def test_a_sealed_tag_goes_with_its_rows(tmp_path):
     ):
         assert said(kept) is not None
     assert said(pd.concat([pose, many_poses(100)])) is None
+    for factor in np.linspace(1.01, 3, 20):
+        assert said(factor * pose[FEAT_FACEPOSE_COLUMNS_6D]) is None
 
 
 def test_a_parquet_file_says_it_and_a_csv_cannot(tmp_path):
