@@ -28,11 +28,7 @@ class CsvForm(NamedTuple):
 def to_numbers(
     text: pa.ChunkedArray, decimal: str, kinds: Sequence[pa.DataType] = KINDS[:2]
 ) -> pa.ChunkedArray:
-    """Text, or its bytes, as the first of the kinds that all cells are; else the text itself.
-
-    A missing number is null.
-    """
-    text = text.cast(pa.string())
+    """Text as the first of the kinds that all cells are, missing ones null; else as it is."""
     if decimal == ",":
         text = pc.replace_substring_regex(text, _DECIMAL_COMMA, r"\1.\2")
     numbers = _cast(text, kinds)  # most columns need no copy without spaces and marks
@@ -44,15 +40,17 @@ def to_numbers(
 
 def find_kind(text: pa.ChunkedArray, decimal: str) -> pa.DataType:
     """What a column of text is in Parquet."""
-    if pc.any(pc.match_substring_regex(text.cast(pa.string()), _CODE)).as_py():
-        return pa.string()
-    return to_numbers(text, decimal).type
+    kind = to_numbers(text, decimal).type
+    return pa.string() if pc.any(pc.match_substring_regex(text, _CODE)).as_py() else kind
 
 
 def _cast(text: pa.ChunkedArray, kinds: Sequence[pa.DataType]) -> pa.ChunkedArray | None:
+    first = text[0].as_py() or "" if len(text) else ""
     for kind in kinds:
+        if kind == pa.int64() and "." in first:  # to fail takes long
+            continue
         try:
-            text.slice(0, 100).cast(kind)  # to fail at every cell takes long
+            text.slice(0, 100).cast(kind)  # to fail at every cell takes longer
             return text.cast(kind)
         except pa.ArrowInvalid:
             continue
@@ -61,9 +59,10 @@ def _cast(text: pa.ChunkedArray, kinds: Sequence[pa.DataType]) -> pa.ChunkedArra
 
 def to_text(columns: list[pa.ChunkedArray], form: CsvForm) -> bytes:
     """Rows of a CSV: cells quoted where they must be, empty where they are null."""
-    cells = [_to_cells(column, form) for column in columns]
-    lines = pc.binary_join_element_wise(*cells, form.delimiter.encode())
-    return b"\n".join([*lines.to_pylist(), b""])
+    *cells, last = (_to_cells(column, form) for column in columns)
+    ended = pc.binary_join_element_wise(last, b"\n", b"")
+    lines = pc.binary_join_element_wise(*cells, ended, form.delimiter.encode())
+    return b"".join(chunk.buffers()[2] for chunk in lines.chunks)
 
 
 def _to_cells(column: pa.ChunkedArray, form: CsvForm) -> pa.ChunkedArray:

@@ -48,8 +48,8 @@ class CsvFile:
     def batches(self, places: Sequence[int]) -> Iterator[tuple[pa.Table, float]]:
         """The columns at these places, one batch at least, each with the bytes read for it.
 
-        A batch is the rows that are whole in a block of the file, a cell its bytes, in UTF-8 unless
-        the file is neither in UTF-8 nor in UTF-16.
+        A batch is the rows that are whole in a block of the file. Bytes that are not UTF-8 stay in
+        their cells, in a file that is not UTF-16.
         """
         whole = re.compile(_ROWS % re.escape(self.form.delimiter).encode(), re.VERBOSE)
         decoder = codecs.getincrementaldecoder(self.encoding)()
@@ -80,7 +80,7 @@ class CsvFile:
 
     def _parse(self, text: bytes, first_row: int) -> pa.Table:
         """Whole rows; columns are called by their numbers, for two may have one name."""
-        schema = pa.schema([(str(place), pa.binary()) for place in range(len(self.names))])
+        schema = pa.schema([(str(place), pa.string()) for place in range(len(self.names))])
         if re.fullmatch(rb"[\r\n]*+", text):
             return schema.empty_table()
         text = codecs.BOM_UTF8 + text  # Arrow takes one off; another is of a cell
@@ -89,7 +89,9 @@ class CsvFile:
             column_names=schema.names, block_size=len(text) + 1, use_threads=False
         )
         parsing = arrow.ParseOptions(delimiter=self.form.delimiter, newlines_in_values=True)
-        cells = arrow.ConvertOptions(column_types=schema, strings_can_be_null=False)
+        cells = arrow.ConvertOptions(
+            column_types=schema, strings_can_be_null=False, check_utf8=False
+        )
         try:
             return arrow.read_csv(pa.BufferReader(text), reading, parsing, cells)
         except pa.ArrowInvalid as error:

@@ -167,7 +167,7 @@ def _typed(file: CsvFile) -> _Batches:
         kinds = [max(two, key=KINDS.index) for two in zip(kinds or found, found, strict=True)]
     for table, size in _batches(file):
         values = [
-            column.cast(kind) if kind == pa.string() else to_numbers(column, decimal, (kind,))
+            column if kind == pa.string() else to_numbers(column, decimal, (kind,))
             for column, kind in zip(table.columns, kinds, strict=True)
         ]
         schema = pa.schema(list(zip(file.names, kinds, strict=True)))
@@ -201,9 +201,8 @@ def _changed(
 
 def _to_frame(columns: pa.Table, form: CsvForm | None, first_row: int = 0) -> pd.DataFrame:
     """As pandas has it: text is numbers where it can be, rows are numbered as in the file."""
-    text = {*_TEXT[1:], *([pa.binary()] if form else [])}
     decimal = form.decimal if form else "."
-    numeric = [to_numbers(c, decimal) if c.type in text else c for c in columns.columns]
+    numeric = [to_numbers(c, decimal) if c.type in _TEXT[1:] else c for c in columns.columns]
     frame: pd.DataFrame = pa.Table.from_arrays(numeric, columns.column_names).to_pandas()
     frame.index = pd.RangeIndex(first_row, first_row + len(frame))
     frame.attrs = parquet_attrs(columns.schema.metadata)

@@ -36,7 +36,7 @@ def read(path: Path, content: bytes, block: int = 1000) -> list[list[str]]:
         file = open_csv(path)
         tables = [table for table, _ in file.batches(range(len(file.names)))]
     columns = [column.to_pylist() for column in pa.concat_tables(tables).columns]
-    return [file.names, *([cell.decode() for cell in row] for row in zip(*columns, strict=True))]
+    return [file.names, *map(list, zip(*columns, strict=True))]
 
 
 @given(rows=st.lists(st.lists(TEXT, min_size=3, max_size=3), min_size=1, max_size=4), block=BLOCKS)
