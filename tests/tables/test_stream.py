@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from feat_pose_plugin import (
     FEAT_FACEPOSE_COLUMNS_6D,
+    convert_pose,
     estimate_pose,
     get_pose_backend,
 )
@@ -107,12 +108,27 @@ def test_real_csv_keeps_every_row_column_and_cell(name: str, tmp_path: Path) -> 
 def test_pose_in_the_file_is_what_estimate_pose_says(
     name: str, suffix: str, tmp_path: Path
 ) -> None:
+    """With the frame size as an option, and in columns of the table."""
     target = (tmp_path / name).with_suffix(suffix)
-    options = {"convention": "300w-lp", "landmark_model": "3d", "frame_size": (480, 640)}
-    estimate_table(TABLES[name], target, **options)
-    written = read_all(target)
-    expected = estimate_pose(pd.read_csv(TABLES[name]), **options)
-    np.testing.assert_allclose(written[POSE], expected[POSE], rtol=1e-5, atol=1e-5)
+    options = {"convention": "300w-lp", "landmark_model": "3d"}
+    table = pd.read_csv(TABLES[name]).copy()  # in one piece
+    expected = estimate_pose(table, frame_size=(480, 640), **options)
+    assert expected["Z"].notna().all()
+    sized = write_all(table.assign(FrameHeight=480, FrameWidth=640), tmp_path / f"sized{suffix}")
+    for source, size in ((TABLES[name], (480, 640)), (sized, None)):
+        estimate_table(source, target, frame_size=size, **options)
+        pose = read_all(target)[POSE]
+        np.testing.assert_allclose(pose, expected[POSE], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_converted_table_is_what_convert_pose_says(suffix: str, tmp_path: Path) -> None:
+    pose = pd.DataFrame(np.linspace(-0.5, 0.5, 18).reshape(3, 6), columns=POSE)
+    source = write_all(pose.assign(note="x"), tmp_path / f"in{suffix}")
+    target = tmp_path / f"out{suffix}"
+    assert pose_tables.convert_table(source, target, "feat", "openface", inter_ocular_mm=90.0) == 3
+    expected = convert_pose(pose, "feat", "openface", inter_ocular_mm=90.0)
+    pd.testing.assert_frame_equal(read_all(target), expected.assign(note="x"), check_dtype=False)
 
 
 def test_openface_yaw_and_roll_follow_its_own_pose(tmp_path: Path) -> None:
@@ -421,9 +437,8 @@ def test_a_function_may_put_other_columns_in_the_place_of_those_it_reads(
         assert frame.attrs == table.attrs
         seen.append(frame)
         old = frame[" old "] + frame.index
-        answer = pd.DataFrame(
-            {"new": old, "newer": old.astype(str).astype(object).where(frame.index >= 500, None)}
-        )
+        late = old.astype(str).astype(object).where(frame.index >= 500, None)  # none in the first
+        answer = pd.DataFrame({"new": old, "newer": late})
         answer.attrs = {"unit": "deg"}
         return answer
 
