@@ -35,7 +35,9 @@ def to_numbers(
     if numbers is None:
         trimmed = pc.utf8_trim_whitespace(text)
         numbers = _cast(pc.if_else(pc.is_in(trimmed, _MISSING), None, trimmed), kinds)
-    return text if numbers is None else numbers
+    if numbers is None:
+        return text.cast(pa.binary()).cast(pa.string())  # refused where it is not UTF-8
+    return numbers
 
 
 def find_kind(text: pa.ChunkedArray, decimal: str) -> pa.DataType:

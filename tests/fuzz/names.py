@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 import warnings
+from functools import cache
 from importlib.metadata import EntryPoint
 from unittest import mock
 
@@ -18,6 +19,7 @@ from feat_pose_plugin.mlp.pose_mlp import MLPBackend
 from feat_pose_plugin.pose import registry
 
 BUILT_IN = dict(registry._targets)
+READ = registry._read_entry_points  # once in a process
 NAMES = ["pose_mlp_synth", "pose_mlp", "img2pose", "a", "b", "", " ", "../x", "\ud800", "name"]
 
 
@@ -89,7 +91,7 @@ def names(data: bytes) -> None:
         mock.patch.object(registry, "entry_points", return_value=entries),
         mock.patch.object(registry, "_targets", dict(BUILT_IN)),
         mock.patch.object(registry, "_claims", {}),
-        mock.patch.object(registry, "_entry_points_read", False),
+        mock.patch.object(registry, "_read_entry_points", cache(READ.__wrapped__)),
         warnings.catch_warnings(action="ignore"),
     ):
         known = registry.available_pose_backends()

@@ -79,6 +79,8 @@ def test_a_missing_text_is_an_empty_cell_and_plain_text_has_no_quotes() -> None:
         (b"a,b\n1,2\n\n3\n", "row 1 has 1 cells, the header 2"),
         (b"a,b\n1,2\n3,4\n5,6,7", "row 2 has 3 cells, the header 2"),
         (b"\xff\xe4,b\n1,2\n", "header is neither UTF-8 nor UTF-16"),
+        (b"a,b\n6\x96\0,2\n", "cannot be read as CSV: 'utf-8' codec can't decode"),
+        (b"a,b\nx,2\n6\x96\0,2\n", "cannot be read as CSV: Invalid UTF8"),
         (b"," * 70_000, "more than 65536 columns"),
         (b"x" * (1 << 20), "longer than 1048576 bytes"),
         (gzip.compress(b"a,b\n1,2\n")[:-9], "ended before"),

@@ -22,7 +22,7 @@ from feat_pose_plugin.mlp.pose_mlp import BUNDLED
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE, load_checkpoint
 from feat_pose_plugin.pose.estimate import PoseEstimator
 from feat_pose_plugin.tables import run as runs
-from feat_pose_plugin.tables.journal import JOURNAL
+from feat_pose_plugin.tables.journal import JOURNAL, Journal
 from feat_pose_plugin.tables.run import plan_outputs, refuse_existing
 
 DEMO = {path.name: path for path in find_demo_tables()}
@@ -152,6 +152,7 @@ def test_other_options_weights_or_version_make_all_again(
     assert run(tables, "-o", out, *official) == NAMES
     monkeypatch.setattr(runs, "__version__", "99")
     assert run(tables, "-o", out, *official) == NAMES
+    assert Journal(out).find(out / "a.csv").made_by["version"] == "99"  # the newest of two alike
 
 
 @pytest.mark.parametrize("change", ["foreign", "edited"])
@@ -220,7 +221,9 @@ def test_two_runs_do_not_write_to_one_place(single: bool, tables: Path, out: Pat
     output = out / "pose.csv" if single else out
     jobs = [(tables / "a.csv", out / "pose.csv")]
     estimator = PoseEstimator(backend=get_pose_backend("pose_mlp_synth"))
+    (out / ".pose.0123456789abcdef.csv").touch()
     with runs.open_run(jobs, output, estimator):
+        assert not [*out.glob(".pose.0*")]  # what takes room goes first
         second = feat_pose("estimate", tables / "a.csv", "-o", output)
         refused(second, 2, "another run is writing here")
         # Elsewhere in the same folder a file may be written.
