@@ -75,7 +75,10 @@ def test_round_trips_keep_the_rotation(source, dtype):
     start = convert_pose(rotvec, "rotvec", source)
     known = convert_pose(start.double(), source, "matrix")
     for target in CONVENTIONS:
-        again = convert_pose(convert_pose(start, source, target), target, source)
+        there = convert_pose(start, source, target)
+        found = convert_pose(there.double(), target, "matrix")
+        assert geodesic_angle(found, known).max() < 1e-6, target
+        again = convert_pose(there, target, source)
         assert again.dtype == dtype
         found = convert_pose(again.double(), source, "matrix")
         assert geodesic_angle(found, known).max() < 1e-6, target
@@ -247,6 +250,16 @@ def test_degrees_are_not_taken_for_radians(convention, tmp_path):
 def test_integers_become_float64():
     assert convert_pose(np.array([0, 0, 90]), "feat-0.6", "feat").dtype == np.float64
     assert convert_pose(torch.tensor([0, 0, 90]), "feat-0.6", "feat").dtype == torch.float64
+
+
+@pytest.mark.parametrize("source", ["matrix", "mediapipe", "quaternion", "feat"])
+def test_one_number_that_is_missing_is_a_rotation_that_is_missing(source):
+    pose = convert_pose(np.array([[0.1, 0.2, 0.3]] * 2), "rotvec", source)
+    pose[0].flat[0] = np.nan
+    for target in ("rotvec", "openface", "quaternion", "matrix"):
+        if target != source:
+            found = convert_pose(pose, source, target).reshape(2, -1)
+            assert np.isnan(found).all(axis=1).tolist() == [True, False]
 
 
 def test_gradients_pass():

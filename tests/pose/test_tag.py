@@ -43,7 +43,9 @@ def said(table: pd.DataFrame) -> str | None:
 
 @pytest.mark.parametrize("convention", ["feat", "300w-lp", "openface"])
 def test_an_estimate_says_its_convention(table, convention):
-    assert said(estimate_pose(table, convention=convention)) == convention
+    pose = estimate_pose(table, convention=convention)
+    assert said(pose) == convention
+    assert said(np.rad2deg(pose)) is None
     assert said(convert_pose(estimate_pose(table), "feat", convention)) == convention
 
 
