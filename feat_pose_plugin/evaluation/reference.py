@@ -136,29 +136,29 @@ def read_arrays(
     Arrays have equally many rows. Those whose rows have a stated shape hold numbers, and are read
     as float64.
     """
+    shapes = {**needed, **optional}
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (OSError, BadZipFile, AttributeError, ValueError) as error:
+            present = file.files
+            arrays = {key: file[key] for key in (*shapes, "frame_size") if key in present}
+    except (OSError, BadZipFile, TypeError, ValueError) as error:
         raise TableError(f"{path} cannot be read as an NPZ file: {error}.") from error
     missing = ", ".join(repr(key) for key in needed if key not in arrays)
     if missing:
-        present = ", ".join(map(repr, arrays))
-        raise EvaluationError(f"there is no array {missing}. The arrays are {present}.")
-    wanted = {key: shape for key, shape in {**needed, **optional}.items() if key in arrays}
-    rows = len(arrays[next(iter(wanted))])
-    found = {}
-    for key, shape in wanted.items():
-        array = arrays[key]
+        known = ", ".join(map(repr, present))
+        raise EvaluationError(f"there is no array {missing}. The arrays are {known}.")
+    size = arrays.pop("frame_size", None)
+    rows = next(iter(arrays.values())).shape[:1]
+    for key, array in arrays.items():
+        shape = shapes[key]
         sound = shape is None or (array.dtype.kind in "fiu" and array.shape[1:] == shape)
-        if array.shape[:1] != (rows,) or not sound:
+        if not rows or array.shape[:1] != rows or not sound:
             raise EvaluationError(
                 f"array {key!r} is {array.dtype} of shape {list(array.shape)}; expected "
-                f"{'numbers' if shape else 'values'} of shape {[rows, *(shape or ())]}."
+                f"{'numbers' if shape else 'values'} of shape {[*rows, *(shape or ())]}."
             )
-        found[key] = array if shape is None else array.astype(np.float64)
-    size = arrays.get("frame_size")
-    return found, None if size is None else tuple(size.ravel().tolist())
+        arrays[key] = array if shape is None else array.astype(np.float64)
+    return arrays, None if size is None else tuple(size.ravel().tolist())
 
 
 def _read_npz(path: Path, landmarks: str, convention: str, groups: str | None) -> Reference:

@@ -57,9 +57,14 @@ def test_statistics_of_angles_that_are_scaled_and_noisy():
 
 
 def test_rows_are_matched_by_frame_and_each_table_has_its_own_convention(turns):
-    other = pose_table(turns, "300w-lp").sample(frac=0.7, random_state=1)
-    found = compare_pose(pose_table(turns), other)
+    one, other = pose_table(turns, "img2pose"), pose_table(turns, "300w-lp")
+    other = other.sample(frac=0.7, random_state=1)
+    found = compare_pose(one, other)
     assert len(found.frames) == len(other)
+    assert found.frames["Angle"].max() < 1e-3
+    one.attrs.clear()
+    other.attrs.clear()
+    found = compare_pose(one, other, convention_a="img2pose", convention_b="300w-lp")
     assert found.frames["Angle"].max() < 1e-3
 
 

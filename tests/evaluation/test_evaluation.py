@@ -472,6 +472,7 @@ def test_a_table_may_have_gaps_spaces_and_frame_sizes(tmp_path: Path) -> None:
         ({}, {"groups": "film"}, EvaluationError, "no array 'film'"),
         ({"landmarks": np.zeros((3, 60, 2))}, {}, LandmarkError, "60"),
         ({"rotation": np.zeros((3, 3))}, {}, EvaluationError, r"shape \[3, 3\]"),
+        ({"rotation": np.array(1.0)}, {}, EvaluationError, r"shape \[\]"),
         ({"rotation": np.array([["a"] * 3] * 3)}, {}, EvaluationError, "numbers of shape"),
         ({"rotation": np.zeros((3, 3, 3))}, {}, EvaluationError, "face 0.*no rotation matrix"),
         (
@@ -510,8 +511,13 @@ def test_a_table_that_cannot_be_measured_against(tmp_path, changes, options, err
         read_reference(path, **({"convention": "feat"} | options))
 
 
-@pytest.mark.parametrize("name", ["missing.npz", "missing.csv", "missing.parquet", "known.txt"])
+@pytest.mark.parametrize(
+    "name", ["missing.npz", "array.npz", "missing.csv", "missing.parquet", "known.txt"]
+)
 def test_a_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
+    if name == "array.npz":
+        np.save(tmp_path / "array", np.zeros(3))
+        (tmp_path / "array.npy").rename(tmp_path / name)
     with pytest.raises(TableError, match=name):
         read_reference(tmp_path / name)
 
