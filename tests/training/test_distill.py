@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -308,6 +308,32 @@ def test_same_seed_same_files(clips: list[Path], output: Path) -> None:
         files.append((output.read_bytes(), output.with_suffix(".json").read_bytes()))
     assert files[0] == files[1]
     assert files[0][0] != files[2][0]
+
+
+def test_every_setting_matters(tmp_path: Path, output: Path) -> None:
+    """A setting that changes no weight would be a promise that the code does not keep."""
+    others = {
+        "hidden": (8,),
+        "layer_norm": True,
+        "dropout": 0.3,
+        "face_score_above": 0.9,
+        "turned_below_deg": 20.0,
+        "jitter_sd": 0.1,
+        "validation_share": 0.5,
+        "epochs": 2,
+        "batch": 100,
+        "learning_rate": 1e-2,
+        "weight_decay": 0.5,
+    }
+    assert others.keys() == {field.name for field in fields(Distillation)}
+    clips = write_videos(tmp_path / "clips", 4)
+    changed(clips[0], FaceScore=np.linspace(0.85, 0.95, 200))
+    changed(clips[1], FaceScore=np.linspace(0.85, 0.95, 200))
+    written = set()
+    for other in ({}, *({name: value} for name, value in others.items())):
+        train_distill(clips, output, settings=replace(SMALL, **other))
+        assert output.read_bytes() not in written, other
+        written.add(output.read_bytes())
 
 
 def test_model_card_says_how_it_came_about(clips: list[Path], output: Path, capsys) -> None:

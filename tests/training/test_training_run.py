@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -89,13 +89,28 @@ def test_one_seed_gives_one_file(head, tmp_path) -> None:
     assert files[0][-1] != files[2][-1]
 
 
-def test_pairs_are_part_of_the_loss(head, tmp_path) -> None:
-    weights = []
-    for weight in (0.0, 1.0):
-        output = tmp_path / f"{weight}.safetensors"
-        train(head, output, settings=replace(QUICK, faces=2000, pair_weight=weight))
-        weights.append(output.read_bytes())
-    assert weights[0] != weights[1]
+def test_every_setting_matters(head, tmp_path) -> None:
+    """A setting that changes no weight would be a promise that the code does not keep."""
+    others = {
+        "hidden": (16, 16),
+        "faces": 3000,
+        "batch": 100,
+        "learning_rate": 1e-3,
+        "warm_up": 0.5,
+        "weight_decay": 0.5,
+        "huber_deg": 40.0,
+        "pair_weight": 0.0,
+        "averaging": 0.1,
+        "held_out": 500,
+    }
+    assert others.keys() == {field.name for field in fields(Training)}
+    quick = replace(QUICK, faces=2000)
+    written = set()
+    for changed in ({}, *({name: value} for name, value in others.items())):
+        output = tmp_path / "w.safetensors"
+        train(head, output, settings=replace(quick, **changed))
+        assert output.read_bytes() not in written, changed
+        written.add(output.read_bytes())
 
 
 @pytest.mark.parametrize(
