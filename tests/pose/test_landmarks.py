@@ -217,6 +217,17 @@ def test_real_numbers_of_any_dtype(dtype, faces):
     np.testing.assert_array_equal(read.points, known)
 
 
+def test_openseefaces_points_are_brought_to_the_usual_order(faces):
+    usual = faces.copy()
+    usual[:, [60, 64]] = usual[:, [48, 54]]  # it has each corner of the mouth once
+    order = [*range(48), *range(49, 54), *range(55, 60), 48, 61, 62, 63, 54, 65, 66, 67]
+    own, other = faces[:, order], faces[:, :1]
+    filled = np.concatenate([own[:, :60], other, own[:, 60:63], other, own[:, 63:]], axis=1)
+    for source in (own, filled, usual, table_of(filled)):
+        np.testing.assert_array_equal(read_landmarks(source, "openseeface").points, usual)
+    assert not np.array_equal(read_landmarks(filled).points, usual)
+
+
 def test_memory_layout_does_not_matter(faces):
     strided = np.asfortranarray(faces)
     np.testing.assert_array_equal(read_landmarks(strided).points, faces)

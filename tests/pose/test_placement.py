@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fakes import faces, table_of, told
+from fakes import Fake, faces, table_of, told
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -210,6 +210,15 @@ def test_the_official_weights_keep_theirs_unless_geometry_is_asked_for(official)
     assert unknown[ROTATION].notna().all(axis=None)
 
 
+def test_a_place_that_is_known_in_part_is_not_known():
+    points = project_face(torch.zeros(1, 3))
+    found, geometry = (
+        estimate_pose(points, pose_model=Fake(pose), frame_size=(720, 1280))[TRANSLATION]
+        for pose in (torch.tensor([0, 0, 0, 1, torch.nan, 3]), None)
+    )
+    pd.testing.assert_frame_equal(found, geometry)
+
+
 def test_learned_translation_of_a_model_that_has_none_is_refused():
     with pytest.raises(OptionError, match=r"pose_mlp_synth.*translation='geometric'"):
         estimate_pose(project_face(torch.zeros(1, 3)), translation="learned")
@@ -257,13 +266,13 @@ def test_frame_sizes_row_by_row_and_unknown_ones():
         np.testing.assert_allclose(known[TRANSLATION], place[:3], atol=0.3)
         np.testing.assert_allclose(pose.loc[0], pose.loc[3], atol=1e-6)
     # What is no size in a table is none.
-    table.loc[2, "FrameWidth"] = 0
-    table.loc[3, "FrameHeight"] = -1
+    table.loc[2, ["FrameHeight", "FrameWidth"]] = [0, 1920]
+    table.loc[3, "FrameWidth"] = -1
     unknown = estimate_pose(table, **options).isna()
     assert (
         unknown.all(axis=1).tolist() == unknown.any(axis=1).tolist() == [False, False, True, True]
     )
-    table.loc[3, "FrameHeight"] = 1080
+    table.loc[3, "FrameWidth"] = 1920
     # Along the line of sight the angles need no frame size.
     pose = estimate_pose(table, landmark_model="3d")
     assert pose[ROTATION].notna().all(axis=None)
