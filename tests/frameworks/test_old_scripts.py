@@ -10,6 +10,7 @@ import feat
 import pandas as pd
 import pytest
 import torch
+from fakes import Fake
 from feat.detector import FasterDoFRCNN, Retinaface
 from feat_models import feat_hub
 
@@ -17,8 +18,6 @@ from feat_pose_plugin import (
     FEAT_FACEPOSE_COLUMNS_6D,
     Detector,
     Detectorv1,
-    PoseBackend,
-    Provenance,
     available_pose_backends,
 )
 from feat_pose_plugin.errors import BackendError, DetectorError, WeightsNotFoundError
@@ -186,14 +185,9 @@ NOT_DETECTED = {
 }
 
 
-class Still(PoseBackend):
+def still(label="still"):
     """Sees every head face the camera."""
-
-    def __init__(self, label="still"):
-        self.provenance = Provenance(label, "MIT")
-
-    def estimate(self, landmarks, *, frame_size=None, landmark_model):
-        return landmarks.new_zeros(len(landmarks), 6)
+    return Fake(name=label)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -211,7 +205,7 @@ def networks(hub_folder):
     with feat_hub(hub_folder), pytest.MonkeyPatch.context() as patch:
         patch.setattr(FasterDoFRCNN, "forward", lambda _, images: [face_with_pose] * len(images))
         patch.setattr(Retinaface, "forward", lambda _, images: [face] * len(images))
-        patch.setattr(registry, "_targets", {**registry._targets, "MyPose": Still})
+        patch.setattr(registry, "_targets", {**registry._targets, "MyPose": still})
         yield
     torch.set_num_threads(threads)
 

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import torch
 from documents import python_blocks
+from fakes import Fake
 
-from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, Provenance, estimate_pose, get_pose_backend
+from feat_pose_plugin import FEAT_FACEPOSE_COLUMNS_6D, estimate_pose, get_pose_backend
 from feat_pose_plugin.errors import BackendError, DetectorError, WeightsNotFoundError
 from feat_pose_plugin.frameworks.protocol import Faces, WithPoseModel
-from feat_pose_plugin.pose.backend import PoseBackend
 from feat_pose_plugin.testing import FRAME_SIZE, project_face
 
 TURNS = torch.tensor([[0.0, 0, 0], [0.2, -0.3, 0.1], [-0.1, 0.2, 0.3]])
@@ -59,18 +59,7 @@ class PosedToy(WithPoseModel, Toy):
         return [{**face, "pose": row} for face, row in zip(result, rows, strict=True)]
 
 
-class Asked(PoseBackend):
-    """Remembers what it is asked; its method has no weights."""
-
-    provenance = Provenance("asked", "MIT")
-
-    def estimate(self, landmarks, *, frame_size=None, landmark_model):
-        self.landmarks, self.frame_size, self.landmark_model = (
-            landmarks,
-            frame_size,
-            landmark_model.name,
-        )
-        return landmarks.new_full((len(landmarks), 6), 0.5)
+HALF = torch.full((6,), 0.5)
 
 
 def test_each_face_has_its_pose():
@@ -84,9 +73,9 @@ def test_each_face_has_its_pose():
 
 
 def test_a_row_without_a_face_is_nan_and_no_backend_sees_its_landmarks():
-    backend = Asked()
+    backend = Fake(HALF)
     (found,) = PosedToy(1.0, pose_model=backend).find(FACES)
-    assert backend.landmarks.isnan().all()
+    assert backend.asked[0][0].isnan().all()
     assert list(found["pose"]) == FEAT_FACEPOSE_COLUMNS_6D
     (found,) = PosedToy(1.0, pose_model="pose_mlp_synth").find(FACES)
     assert np.isnan(list(found["pose"].values())).all()
@@ -94,19 +83,19 @@ def test_a_row_without_a_face_is_nan_and_no_backend_sees_its_landmarks():
 
 @pytest.mark.parametrize("size", [FRAME_SIZE, None])
 def test_the_backend_is_told_frame_size_and_landmark_model(size):
-    backend = Asked()
+    backend = Fake(HALF)
     PosedToy(0.5, pose_model=backend).find(FACES, frame_size=size)
-    assert backend.frame_size == size
-    assert backend.landmark_model == "3d"
+    ((_, frame_size, landmark_model),) = backend.asked
+    assert (frame_size, landmark_model.name) == (size, "3d")
 
 
 def test_a_landmark_model_may_be_known_after_the_constructor_only():
     class Late(PosedToy):
         landmark_model = property(lambda self: {0.5: "2d"}[self.threshold])
 
-    backend = Asked()
+    backend = Fake(HALF)
     Late(0.5, pose_model=backend).find(FACES)
-    assert backend.landmark_model == "2d"
+    assert backend.asked[0][2].name == "2d"
 
 
 def test_without_pose_model_nothing_changes():
@@ -122,7 +111,7 @@ def test_what_was_chosen_is_told_with_the_hash_of_its_weights():
     digest = get_pose_backend("pose_mlp_synth").provenance.weights["3d"].sha256
     detector = PosedToy(0.5, pose_model="pose_mlp_synth")
     assert detector.said == f"pose_mlp_synth 3d {digest[:12]}"
-    assert PosedToy(0.5, pose_model=Asked()).said == "asked"
+    assert PosedToy(0.5, pose_model=Fake()).said == "fake"
 
 
 def test_the_backend_is_made_before_the_detector(no_official_weights):

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fakes import Fake
 from feat.utils.io import read_feat
 from feat_models import WARNINGS_OF_FEAT, KnownFace, detect, feat_hub
 from scipy.spatial.transform import Rotation
@@ -29,8 +30,6 @@ from feat_pose_plugin import (
     Detectorv1,
     Detectorv2,
     MPDetector,
-    PoseBackend,
-    Provenance,
     convert_pose,
     estimate_pose,
     get_pose_backend,
@@ -452,32 +451,23 @@ def test_a_saved_table_reads_back(path, build, look, known, tmp_path):
 # Choosing
 
 
-class Fixed(PoseBackend):
-    """Sees every head alike, and remembers what it was asked."""
-
-    provenance = Provenance("fixed", "MIT")
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[int, object, str]] = []
-
-    def estimate(self, landmarks, *, frame_size=None, landmark_model):
-        self.asked.append((len(landmarks), frame_size, landmark_model.name))
-        pose = torch.tensor([0.1, 0.2, 0.3, 1, 2, 3]).repeat(len(landmarks), 1)
-        pose[landmarks.isnan().any(dim=(1, 2))] = torch.nan
-        return pose
+def fixed(colour: str = "fixed") -> Fake:
+    """Sees every head alike."""
+    return Fake(torch.tensor([0.1, 0.2, 0.3, 1, 2, 3]), colour)
 
 
 @EACH_PATH
 def test_a_backend_of_ones_own(path, look, known):
     name, arguments = PATHS[path]
-    backend = Fixed()
+    backend = fixed()
     detector = getattr(detectors, name)(**arguments, pose_model=backend)
     assert detector.info["facepose_model"] == "fixed"
     fex = look(detector, [known(path), []], batch_size=2)
     np.testing.assert_allclose(rotvec_deg(fex[:5]), np.degrees([[0.1, 0.2, 0.3]] * 5), atol=1e-4)
     assert fex[["X", "Y", "Z"]].to_numpy()[:5].tolist() == [[1, 2, 3]] * 5
     assert fex.poses[5:].isna().all(axis=None)
-    assert {asked[1:] for asked in backend.asked} == {((667, 1000), LANDMARK_MODELS[path])}
+    asked = {(frame_size, model.name) for _, frame_size, model in backend.asked}
+    assert asked == {((667, 1000), LANDMARK_MODELS[path])}
 
 
 @EACH_PATH
@@ -494,7 +484,7 @@ def test_options_of_estimation(path, build, look, known):
 
 def test_options_go_to_the_backend(hub, monkeypatch):
     monkeypatch.setattr(registry, "_targets", dict(registry._targets))
-    register_pose_backend("with_option", lambda colour: _coloured(colour))
+    register_pose_backend("with_option", fixed)
     detector = Detectorv2(
         identity_model=None, pose_model="with_option", pose_options={"colour": "red"}
     )
@@ -502,12 +492,6 @@ def test_options_go_to_the_backend(hub, monkeypatch):
     assert "with_option" in Detectorv2.SUPPORTED_MODELS["facepose_model"]["options"]
     with pytest.raises(BackendError, match=r"'with_option' with options \{'color'"):
         Detectorv2(identity_model=None, pose_model="with_option", pose_options={"color": "red"})
-
-
-def _coloured(colour: str) -> Fixed:
-    backend = Fixed()
-    backend.provenance = Provenance(colour, "MIT")
-    return backend
 
 
 @pytest.mark.parametrize("name", FEATS)
@@ -524,7 +508,7 @@ def _coloured(colour: str) -> Fixed:
             "cannot hold 'convention'.*estimate_pose",
         ),
         ({"pose_model": "pose_mlp_synth", "pose_options": {"a": 1}}, BackendError, r"\{'a': 1\}"),
-        ({"pose_model": Fixed(), "pose_options": {"a": 1}}, DetectorError, r"'a': 1.*no effect"),
+        ({"pose_model": fixed(), "pose_options": {"a": 1}}, DetectorError, r"'a': 1.*no effect"),
     ],
 )
 def test_what_cannot_be_is_an_error_before_anything_is_loaded(

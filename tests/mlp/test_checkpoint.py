@@ -20,14 +20,10 @@ from feat_pose_plugin.mlp.checkpoint import read_checkpoint, write_checkpoint
 from feat_pose_plugin.mlp.model import PoseMLP, normalise
 from feat_pose_plugin.testing import project_face
 
-V1 = {"hidden": (256, 128, 64), "layer_norm": False}
-V2 = {"hidden": (512, 256, 128), "layer_norm": True}
-SMALL = {"hidden": (8, 4), "layer_norm": True}
-
 
 @pytest.fixture
 def checkpoint(make_checkpoint) -> Path:
-    return make_checkpoint(**SMALL)
+    return make_checkpoint(hidden=(8, 4))
 
 
 def refused(path: Path, *named: str) -> str:
@@ -64,43 +60,23 @@ def edit_tensors(path: Path, change) -> None:
 # What is right
 
 
-@pytest.mark.parametrize("kind", [V1, V2, SMALL], ids=["v1", "v2", "small"])
-def test_what_was_written_is_read(kind, tmp_path):
-    model = PoseMLP(kind["hidden"], 0.25, kind["layer_norm"])
+@pytest.mark.parametrize("layer_norm", [True, False])
+def test_what_was_written_is_read(layer_norm, tmp_path):
+    model = PoseMLP((256, 128, 64), 0.25, layer_norm)
     mean, std = torch.randn(6), torch.rand(6) + 0.1
     path = tmp_path / "x.safetensors"
     write_checkpoint(path, model, mean, std, {"licence": "MIT"})
     read = read_checkpoint(path)
-    assert read.path == path
+    assert (read.path, read.card["licence"]) == (path, "MIT")
     assert read.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert torch.equal(read.mean, mean)
     assert torch.equal(read.std, std)
-    assert read.card["licence"] == "MIT"
-    assert read.model.hidden == kind["hidden"]
-    assert read.model.dropout == 0.25
-    assert read.model.layer_norm is kind["layer_norm"]
+    assert (read.model.hidden, read.model.dropout) == ((256, 128, 64), 0.25)
+    assert read.model.layer_norm is layer_norm
     assert not read.model.training
     assert not any(parameter.requires_grad for parameter in read.model.parameters())
     features = normalise(project_face(torch.randn(5, 3)))
     torch.testing.assert_close(read.model(features), model.eval()(features), atol=1e-5, rtol=0)
-
-
-def test_default_network_is_pyfeats_v2():
-    shapes = {name: tuple(tensor.shape) for name, tensor in PoseMLP().state_dict().items()}
-    assert shapes["net.0.weight"] == (512, 136)
-    assert shapes["net.1.weight"] == (512,)
-    assert shapes["net.4.weight"] == (256, 512)
-    assert shapes["net.8.weight"] == (128, 256)
-    assert shapes["net.12.weight"] == (6, 128)
-
-
-def test_pyfeats_own_card_has_all_that_is_needed(checkpoint):
-    card = json.loads(checkpoint.with_suffix(".json").read_text())
-    architecture = {
-        key: card["architecture"][key] for key in ("hidden", "dropout", "output_normalization")
-    }
-    checkpoint.with_suffix(".json").write_text(json.dumps({"architecture": architecture}))
-    assert read_checkpoint(checkpoint).model.layer_norm
 
 
 def test_whole_numbers_are_numbers(checkpoint):
@@ -128,9 +104,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 write_checkpoint(Path({str(checkpoint)!r}), PoseMLP(), torch.zeros(6), torch.ones(6), {{}})
 """
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
-    run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "File too large" in run.stderr
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
@@ -140,29 +114,18 @@ write_checkpoint(Path({str(checkpoint)!r}), PoseMLP(), torch.zeros(6), torch.one
 
 def test_missing_files_are_named(checkpoint, tmp_path):
     refused(tmp_path / "nowhere.safetensors", "nowhere.json")
-    weights = checkpoint.read_bytes()
-    checkpoint.unlink()
-    refused(checkpoint, checkpoint.name)
-    checkpoint.write_bytes(weights)
-    checkpoint.with_suffix(".json").unlink()
-    refused(checkpoint, checkpoint.with_suffix(".json").name)
+    for suffix in (".json", ".safetensors"):
+        file = checkpoint.with_suffix(suffix)
+        content = file.read_bytes()
+        file.unlink()
+        refused(checkpoint, file.name)
+        file.write_bytes(content)
 
 
 @pytest.mark.parametrize("kept", [0, 4, 8, 100, -1])
 def test_truncated_file(kept, checkpoint):
     checkpoint.write_bytes(checkpoint.read_bytes()[:kept])
     refused(checkpoint, "safetensors", "get it again")
-
-
-def test_folder_instead_of_a_file(checkpoint):
-    checkpoint.unlink()
-    checkpoint.mkdir()
-    refused(checkpoint)
-
-
-def test_web_page_instead_of_weights(checkpoint):
-    checkpoint.write_text("<html>404</html>" * 100)
-    refused(checkpoint, "safetensors")
 
 
 class Bomb:
@@ -177,13 +140,14 @@ class Bomb:
 
 def test_pickle_is_never_loaded(checkpoint, tmp_path):
     mark = tmp_path / "exploded"
-    for payload in (pickle.dumps(Bomb(mark)), None):
-        if payload is None:
-            torch.save({"net.0.weight": Bomb(mark)}, checkpoint)
-        else:
-            checkpoint.write_bytes(payload)
-        refused(checkpoint, "safetensors")
-        assert not mark.exists()
+    checkpoint.write_bytes(pickle.dumps(Bomb(mark)))
+    refused(checkpoint, "safetensors")
+    torch.save({"net.0.weight": Bomb(mark)}, checkpoint)
+    refused(checkpoint, "safetensors")
+    assert not mark.exists()
+    checkpoint.unlink()
+    checkpoint.mkdir()
+    refused(checkpoint, "no file")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
@@ -211,6 +175,7 @@ def test_flipped_bits_are_refused_or_still_a_sound_checkpoint(checkpoint, data):
     ("change", "named"),
     [
         (lambda state: state.pop("net.0.bias"), ["'net.0.bias'", "missing"]),
+        (lambda state: state.pop("net.1.weight"), ["net.1"]),  # half of a LayerNorm
         (lambda state: state.update(extra=torch.zeros(2)), ["'extra'", "(2,)"]),
         (
             lambda state: state.update({"net.0.weight": torch.zeros(8, 135)}),
@@ -221,14 +186,7 @@ def test_flipped_bits_are_refused_or_still_a_sound_checkpoint(checkpoint, data):
             lambda state: state.update({"net.0.bias": state["net.0.bias"].double()}),
             ["'net.0.bias'", "F64", "F32"],
         ),
-        (
-            lambda state: state.update({"net.0.bias": state["net.0.bias"].half()}),
-            ["'net.0.bias'", "F16"],
-        ),
-        (
-            lambda state: state.update({"net.0.bias": state["net.0.bias"].int()}),
-            ["'net.0.bias'", "I32"],
-        ),
+        (lambda state: state.update({"net.0.bias": state["net.0.bias"].int()}), ["I32"]),
         (lambda state: state["net.4.weight"][1, 2].fill_(torch.nan), ["'net.4.weight'", "finite"]),
         (lambda state: state["net.8.bias"][5].fill_(-torch.inf), ["'net.8.bias'", "finite"]),
         (lambda state: state.clear(), ["missing"]),
@@ -254,15 +212,11 @@ def test_a_scale_that_overflows(checkpoint):
     refused(checkpoint, "can grow to")
 
 
-def test_v1_tensors_do_not_pass_as_v2_nor_the_other_way(make_checkpoint):
+def test_the_tensors_say_what_the_network_is(make_checkpoint):
     v1 = make_checkpoint("v1.safetensors", hidden=(8, 4), layer_norm=False)
-    v2 = make_checkpoint("v2.safetensors", hidden=(8, 4), layer_norm=True)
     assert not read_checkpoint(v1).model.layer_norm
-    # The card's layer_norm is a remark; the tensors say what the network is.
-    edit_card(v1, "architecture.layer_norm", True)
+    edit_card(v1, "architecture.layer_norm", True)  # a remark
     assert not read_checkpoint(v1).model.layer_norm
-    edit_tensors(v2, lambda state: state.pop("net.1.weight"))
-    refused(v2, "net.1")
 
 
 def test_shapes_that_disagree_with_the_card(checkpoint):
@@ -276,16 +230,12 @@ def test_shapes_that_disagree_with_the_card(checkpoint):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "no JSON", "[1, 2]", "3", '"text"', "null", "[" * 100_000, "\ufeff{}"]
+    "content",
+    [b"", b"{", b"[1, 2]", b"3", b"null", b"[" * 100_000, b"\xef\xbb\xbf{}", b"\xff\xfe\x00"],
 )
-def test_card_that_is_no_json_object(text, checkpoint):
-    checkpoint.with_suffix(".json").write_text(text, encoding="utf-8")
-    refused(checkpoint, checkpoint.with_suffix(".json").name)
-
-
-def test_card_that_is_no_text(checkpoint):
-    checkpoint.with_suffix(".json").write_bytes(b"\xff\xfe\x00")
-    refused(checkpoint, "JSON")
+def test_card_that_is_no_json_object(content, checkpoint):
+    checkpoint.with_suffix(".json").write_bytes(content)
+    refused(checkpoint, checkpoint.with_suffix(".json").name, "JSON")
 
 
 def test_card_beyond_all_measure(checkpoint):
@@ -293,71 +243,32 @@ def test_card_beyond_all_measure(checkpoint):
     refused(checkpoint, "larger")
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("architecture", ...),
-        ("architecture", []),
-        ("architecture.hidden", ...),
-        ("architecture.hidden", 8),
-        ("architecture.hidden", []),
-        ("architecture.hidden", ["8", "4"]),
-        ("architecture.hidden", [8.0, 4.0]),
-        ("architecture.hidden", [True, 4]),
-        ("architecture.hidden", [0, 4]),
-        ("architecture.hidden", [-8, 4]),
-        ("architecture.hidden", [10**12, 4]),
-        ("architecture.hidden", [8] * 10_000),
-        ("architecture.dropout", ...),
-        ("architecture.dropout", "0.1"),
-        ("architecture.dropout", None),
-        ("architecture.dropout", False),
-        ("architecture.dropout", 1),
-        ("architecture.dropout", -0.1),
-        ("architecture.dropout", float("nan")),
-        ("architecture.output_normalization", ...),
-        ("architecture.output_normalization", [0, 1]),
+NO_LAYERS = [8, [], ["8", "4"], [8.0, 4.0], [True, 4], [0, 4], [-8, 4], [10**12, 4], [8] * 10_000]
+NO_SHARES = ["0.1", None, False, 1, -0.1, float("nan")]
+NOT_SIX = [None, 1.0, "0 0 0 0 0 0", [1.0] * 5, [1.0] * 7, ["1"] * 6, [True] * 6, [[1.0]] * 6]
+NOT_SIX += [[1.0] * 5 + [odd] for odd in (float("nan"), float("inf"), 1e39, 10**400)]
+WRONG = {
+    "architecture": [..., []],
+    "architecture.hidden": [..., *NO_LAYERS],
+    "architecture.dropout": [..., *NO_SHARES],
+    "architecture.input": ["sideways"],
+    "architecture.output": ["degrees", None],
+    "architecture.output_normalization": [..., [0, 1]],
+    "architecture.output_normalization.mean": [..., *NOT_SIX],
+    "architecture.output_normalization.std": [
+        *(..., *NOT_SIX),
+        *([1.0] * 5 + [odd] for odd in (0.0, -1.0, 1e-60)),
     ],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, values in WRONG.items() for value in values]
 )
 def test_wrong_field_of_the_card_is_named(field, value, checkpoint):
     edit_card(checkpoint, field, value)
-    refused(checkpoint, field.rpartition(".")[2], checkpoint.with_suffix(".json").name)
-
-
-@pytest.mark.parametrize("key", ["mean", "std"])
-@pytest.mark.parametrize(
-    "value",
-    [
-        ...,
-        None,
-        1.0,
-        "0 0 0 0 0 0",
-        [1.0] * 5,
-        [1.0] * 7,
-        ["1"] * 6,
-        [True] * 6,
-        [[1.0]] * 6,
-        [None] * 6,
-        [1.0] * 5 + [float("nan")],
-        [1.0] * 5 + [float("inf")],
-        [1.0] * 5 + [1e39],
-        [1] * 5 + [10**400],
-    ],
-)
-def test_mean_and_std_are_six_finite_numbers(key, value, checkpoint):
-    edit_card(checkpoint, f"architecture.output_normalization.{key}", value)
-    refused(checkpoint, key)
-
-
-@pytest.mark.parametrize("value", [0.0, -1.0, 1e-60])
-def test_std_is_above_zero(value, checkpoint):
-    edit_card(checkpoint, "architecture.output_normalization.std", [1.0] * 5 + [value])
-    refused(checkpoint, "std", "above 0")
-
-
-def test_error_of_a_huge_card_stays_readable(checkpoint):
-    edit_card(checkpoint, "architecture.output_normalization.mean", list(range(100_000)))
-    assert len(refused(checkpoint, "mean")) < 1000
+    message = refused(checkpoint, field.rpartition(".")[2], checkpoint.with_suffix(".json").name)
+    assert len(message) < 1000
 
 
 # The normaliser
@@ -365,12 +276,10 @@ def test_error_of_a_huge_card_stays_readable(checkpoint):
 
 def test_features_are_68_x_then_68_y_about_the_centroid_in_eye_distances():
     points = project_face(torch.zeros(1, 3))
-    features = normalise(points)
-    assert features.shape == (1, 136)
     x, y = points[0].double().unbind(dim=1)
     eyes = torch.hypot(x[36] - x[45], y[36] - y[45])
     expected = torch.cat([x - x.mean(), y - y.mean()]) / eyes
-    torch.testing.assert_close(features[0].double(), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(normalise(points)[0].double(), expected, atol=1e-6, rtol=0)
 
 
 @given(st.floats(0.05, 50), st.floats(-5000, 5000), st.floats(-5000, 5000))

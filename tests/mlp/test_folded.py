@@ -179,14 +179,10 @@ def test_memory_layout_does_not_matter(name, rows, checkpoint):
     assert torch.equal(landmarks, before)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
-def test_other_floats_are_taken(dtype, checkpoint):
-    landmarks = (faces(50, checkpoint) % 500).to(dtype)
-    network = FoldedPoseNetwork(checkpoint)
-    pose = network(landmarks)
+def test_half_floats_are_taken(checkpoint):  # float64: test_far_from_the_origin_it_is_the_same
+    pose = FoldedPoseNetwork(checkpoint)((faces(50, checkpoint) % 500).half())
     assert pose.dtype == torch.float32
-    if dtype == torch.float64:
-        assert degrees_between(pose, network(landmarks.float())) <= SAME
+    assert pose[:, :3].isfinite().all()
 
 
 coordinates = arrays(
@@ -307,9 +303,6 @@ print(peak() - before - pose.nbytes // 1024)
     assert int(grown) < 20_000
 
 
-# What load_network makes
-
-
 @pytest.mark.usefixtures("fresh_weights")
 def test_networks_without_layer_norm_know_unusable_rows(make_checkpoint):
     network = load_network(make_checkpoint(hidden=(30, 10), layer_norm=False), CPU)
@@ -317,5 +310,6 @@ def test_networks_without_layer_norm_know_unusable_rows(make_checkpoint):
     landmarks[1, 36] = landmarks[1, 45]
     landmarks[2, 60, 0] = torch.inf
     landmarks[3, 36, 1] = -torch.inf
-    assert network(landmarks).isnan().all(dim=1).tolist() == [False, True, True, True, False]
-    assert network(landmarks).isnan().any(dim=1).tolist() == [False, True, True, True, False]
+    pose = network(landmarks)
+    for lost in (pose.isnan().all(dim=1), pose.isnan().any(dim=1)):
+        assert lost.tolist() == [False, True, True, True, False]
