@@ -120,8 +120,6 @@ _OPTIONS = {
     "width": "PIXELS | Width of the video frame in pixels. By default the column FrameWidth.",
 }
 _COUNTS = {"batch_size", "epochs", "faces", "height", "jobs", "width"}  # from 1
-
-
 _NAMED = {"convention", "from_", "from_a", "from_b", "landmark_model", "model", "pose_model", "to"}
 
 Function = TypeVar("Function", bound=Callable[..., None])

@@ -277,16 +277,18 @@ def test_times_are_kept_and_odd_sides_grow_by_a_pixel(out):
 
 def test_a_video_that_lies_is_turned_upright(tmp_path):
     source = tmp_path / "lying.mp4"
-    data = make_video(source, [0, 20]).read_bytes()
+    overlay_video(make_video(tmp_path / "clip.mp4", [0, 20]), clip_table([0, 1]), source)
+    lying, data = pictures(source), source.read_bytes()
+    # Where right and down go: clockwise, upside down, counterclockwise.
     for turn, matrix in ((-1, (0, 1, -1, 0)), (2, (-1, 0, 0, -1)), (1, (0, -1, 1, 0))):
         a, b, c, d = (65536 * number for number in matrix)
         at = data.index(b"tkhd") + 8 + 20 + 16  # ISO/IEC 14496-12, 8.3.2
-        lying = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
-        source.write_bytes(data[:at] + lying + data[at + 36 :])
-        upright = [np.rot90(GREY, turn).shape] * 2
-        assert [picture.shape for picture in pictures(source)] == upright
+        said = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+        source.write_bytes(data[:at] + said + data[at + 36 :])
+        np.testing.assert_array_equal(pictures(source), np.rot90(lying, turn, axes=(1, 2)))
     write_video(tmp_path / "out.mp4", read_frames(source))
-    assert [picture.shape for picture in pictures(tmp_path / "out.mp4")] == upright
+    off = np.abs(np.subtract(pictures(tmp_path / "out.mp4"), pictures(source), dtype=int))
+    assert np.median(off) <= 2  # up to encoding
 
 
 @pytest.fixture
