@@ -39,25 +39,19 @@ BAND_CLEARANCE_CM = 1.5
 
 @dataclass(frozen=True)
 class FaceModel:
-    """Landmarks and jaw band of a linear face model.
+    """Landmarks and jaw band of a linear face model, centimetres, float32.
 
-    Rows 0 to 67 are the 68 landmarks at their Multi-PIE positions, the rest is the jaw band.
-
-    Attributes:
-        mean: ``[N, 3]`` float32, centimetres.
-        band_edge: ``[N - 68]`` float32 cm behind the line of the Multi-PIE jaw points at which
-            the back edge of the outline must lie, at the ear, for a vertex of the band to be part
-            of it; -inf from the chin to the angle of the jaw, where the edge is fixed.
-        identity: ``[I, N, 3]`` offsets for one standard deviation of each shape coefficient.
-        expression: ``[E, N, 3]`` offsets for each expression in full.
-        sha256: Hash of the values above, hexadecimal; the same for either source of the model.
+    Rows 0 to 67 are the 68 landmarks at their Multi-PIE positions, the rest is the jaw band. A
+    vertex of the band is part of the outline if the outline's back edge at the ear lies
+    ``band_edge`` behind the line of the Multi-PIE jaw points, or farther; -inf from the chin to the
+    angle of the jaw, where the edge is fixed.
     """
 
-    mean: Tensor
-    band_edge: Tensor
-    identity: Tensor
-    expression: Tensor
-    sha256: str
+    mean: Tensor  # [N, 3]
+    band_edge: Tensor  # [N - 68]
+    identity: Tensor  # [I, N, 3] for one standard deviation of each coefficient
+    expression: Tensor  # [E, N, 3] for each in full
+    sha256: str  # of the values above, the same for either source of the model
 
 
 def read_face_model(path: Path) -> FaceModel:
