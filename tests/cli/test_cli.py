@@ -59,6 +59,8 @@ def test_many_tables_go_into_a_folder_under_their_names(out: Path) -> None:
 def test_force_replaces_an_output_and_even_the_input(table: Path) -> None:
     before = pd.read_csv(table)
     refused(feat_pose("estimate", table, "-o", table), 2, str(table), "input itself", "--force")
+    convert = ("convert", table, "-o", table, "--from", "feat", "--to", "rotvec")
+    refused(feat_pose(*convert), 2, str(table), "input itself", "--force")
     pd.testing.assert_frame_equal(pd.read_csv(table), before)
     assert feat_pose("estimate", table, "-o", table.parent, "--force").exit_code == 0
     after = pd.read_csv(table)
