@@ -64,6 +64,7 @@ def test_train_distill(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     checkpoint = read_checkpoint(output)
     assert checkpoint.card["data"]["teacher_convention"] == "img2pose"
+    assert len(checkpoint.card["figures"]["validation_error_by_epoch"]) == 2
     assert checkpoint.model.hidden == (256, 128, 64)
     assert not checkpoint.model.layer_norm
     refused(feat_pose("train", "distill", *clips, "-o", output), 2, "exists", "--force")

@@ -126,6 +126,7 @@ CASES = [
         ([Path("a.csv"), Path("b.csv")], Path("w.safetensors")),
         {"settings": ANY, "convention": "degrees", "seed": 3, "progress": True},
     ),
+    ("fetch pose_mlp --revision v2 --offline", "mlp.weights.fetch_official", ("v2",), {}),
     (
         "export out.onnx --model mine --landmark-model dlib --convention degrees",
         "mlp.onnx_export.export_onnx",
