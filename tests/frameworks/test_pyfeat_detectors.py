@@ -28,12 +28,10 @@ from scipy.spatial.transform import Rotation
 from feat_pose_plugin import (
     FEAT_FACEPOSE_COLUMNS_6D,
     Detectorv1,
-    Detectorv2,
     MPDetector,
     convert_pose,
     estimate_pose,
     get_pose_backend,
-    register_pose_backend,
 )
 from feat_pose_plugin.errors import (
     BackendError,
@@ -42,7 +40,6 @@ from feat_pose_plugin.errors import (
     WeightsNotFoundError,
 )
 from feat_pose_plugin.frameworks import pyfeat_detectors as detectors
-from feat_pose_plugin.pose import registry
 from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.testing import FRAME_SIZE, project_face
 
@@ -481,18 +478,6 @@ def test_options_of_estimation(path, build, look, known):
     assert np.abs(fex["Yaw"] - plain["Yaw"]).max() > 0.05  # five heads side by side
     assert (fex["Z"][:5] / plain["Z"][:5]).between(100, 120).all()
     assert fex.loc[5, ["Pitch", "Z", "PoseResidual", "PoseFlags"]].isna().all()
-
-
-def test_options_go_to_the_backend(hub, monkeypatch):
-    monkeypatch.setattr(registry, "_targets", dict(registry._targets))
-    register_pose_backend("with_option", fixed)
-    detector = Detectorv2(
-        identity_model=None, pose_model="with_option", pose_options={"colour": "red"}
-    )
-    assert detector.info["facepose_model"] == "red"
-    assert "with_option" in Detectorv2.SUPPORTED_MODELS["facepose_model"]["options"]
-    with pytest.raises(BackendError, match=r"'with_option' with options \{'color'"):
-        Detectorv2(identity_model=None, pose_model="with_option", pose_options={"color": "red"})
 
 
 @pytest.mark.parametrize("name", FEATS)

@@ -141,16 +141,6 @@ def test_half_a_hub_cache_is_none(make_checkpoint, tmp_path):
         find_official(tmp_path / "cache")
 
 
-def test_default_hub_cache_follows_the_hubs_own_variable(make_checkpoint, tmp_path, feat_folder):
-    cached = hub_cache(tmp_path / "home" / "hub", make_checkpoint())
-    found = run_python(
-        "from feat_pose_plugin.mlp.weights import find_official; print(find_official())",
-        HF_HOME=str(tmp_path / "home"),
-    )
-    in_models = feat_folder.parent / "models" / "pose_mlp_v2.safetensors"
-    assert Path(found.strip()) == (in_models if in_models.exists() else cached)
-
-
 @pytest.mark.usefixtures("no_official_weights")
 def test_weights_that_appear_later_are_found(make_checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv(PATH_VARIABLE, str(tmp_path / "later.safetensors"))
