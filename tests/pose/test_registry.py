@@ -54,6 +54,8 @@ def test_registered_class_or_function_is_made_with_the_options(target):
     assert get_pose_backend("mine").provenance.name == "fake"
     assert get_pose_backend("mine", name="option").provenance.name == "option"
     assert get_pose_backend("mine") is not get_pose_backend("mine")
+    register_pose_backend("Other", target)
+    assert get_pose_backend("oTHER").provenance.name == "fake"
 
 
 def test_import_string_is_loaded_at_first_use_and_not_before(tmp_path, monkeypatch):
