@@ -67,6 +67,11 @@ def test_landmarks_come_first_and_the_jaw_band_lies_around_the_jaw(face, raw) ->
     assert abs(int((band[:, 0] > 0).sum() - (band[:, 0] < 0).sum())) < 0.1 * len(band)
     assert band[:, 1].min() > jaw[:, 1].min() - 1  # no throat
     assert torch.cdist(band, face.mean[27:68]).min() > 1.4  # neither nose nor mouth
+    # The back edge is fixed at the chin; at the ears it lies where the vertex does.
+    assert (face.band_edge[band[:, 1] < jaw[6, 1]] == -torch.inf).all()
+    at_ears = band[:, 1] > jaw[1, 1]
+    depth_and_edge = torch.stack([band[at_ears, 2], face.band_edge[at_ears]])
+    assert torch.corrcoef(depth_and_edge)[0, 1] < -0.8
 
 
 @pytest.mark.parametrize("change", ["missing key", "68 landmarks", "not a zip", "empty folder"])

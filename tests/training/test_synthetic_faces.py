@@ -12,8 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from feat_pose_plugin.errors import TrainingError
 from feat_pose_plugin.pose.landmarks import MIRROR_68
+from feat_pose_plugin.pose.reference_face import STEADY_LANDMARKS
 from feat_pose_plugin.pose.rotations import geodesic_angle, rotvec_to_matrix
-from feat_pose_plugin.training.mean_face import make_reference_face
+from feat_pose_plugin.training.mean_face import make_reference_face, read_img2pose_face
 from feat_pose_plugin.training.recipes import RECIPES, Synthesis
 from feat_pose_plugin.training.synthetic_faces import synthesize
 
@@ -104,6 +105,22 @@ def test_pictures_of_one_person_share_all_but_turn_expression_and_noise(head) ->
     _, rotvec = draw(head, RECIPES["3d"], 40, pictures=2)
     apart = geodesic_angle(rotvec_to_matrix(rotvec[::2]), rotvec_to_matrix(rotvec[1::2]))
     assert apart.rad2deg().min() > 0.5
+
+
+def test_a_near_camera_sees_what_is_near_larger(head) -> None:
+    near = replace(PLAIN, turned_most_deg=(1e-3, 1e-3), weak_perspective_share=0)
+    landmarks, _ = draw(head, replace(near, distance_cm=(50.0, 50.0)), 5)
+    points, unit = points_of(head), (head.mean[36] - head.mean[45]).norm().item()
+    expected = points[:, :2] / (1 + points[:, 2:] * unit / 50)
+    np.testing.assert_allclose(landmarks, [expected] * 5, atol=1e-4)
+
+
+def test_half_of_the_heads_turn_first_and_half_nod_first(head) -> None:
+    _, rotvec = draw(head, replace(PLAIN, turned_most_deg=(60.0, 95.0)), 400)
+    rotation = rotvec_to_matrix(rotvec)
+    yaw_last, pitch_last = rotation[:, 1, 0].abs() < 1e-6, rotation[:, 0, 1].abs() < 1e-6
+    assert (yaw_last | pitch_last).all()
+    assert yaw_last.float().mean().item() == pytest.approx(0.5, abs=0.1)
 
 
 # Points that stay behind
@@ -298,6 +315,9 @@ def test_the_reference_face_of_faces_that_are_all_alike_is_that_face(head, kind)
     made = make_reference_face(head, recipe, kind, 500, torch.Generator().manual_seed(0)).numpy()
     # In axes of its own zero: what the label calls no turn is no turn of this face.
     expected = Rotation.from_euler("x", -5, degrees=True).apply(points_of(head))
+    there, steady = read_img2pose_face().numpy(), STEADY_LANDMARKS[kind]
+    one, other = (each[steady] - each[steady].mean(axis=0) for each in (made, there))
+    assert (one * other).sum() / (one**2).sum() == pytest.approx(1, abs=1e-6)  # img2pose's unit
     made -= made.mean(axis=0)
     scale = (made * expected).sum() / (expected**2).sum()
     np.testing.assert_allclose(made, scale * expected, atol=2e-3)
