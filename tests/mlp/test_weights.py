@@ -293,15 +293,16 @@ def test_network_keeps_no_gradient_and_is_in_eval_mode(make_checkpoint):
     assert torch.allclose(pose, run(network, faces), rtol=0, atol=1e-5)  # no dropout
 
 
-def test_a_nod_and_a_turn_are_as_large_as_the_gain_of_the_profile_says():
-    """Together too, and apart from a tilt; the zero of pitch is taken off before."""
+def test_the_zero_and_the_gain_of_a_profile_are_undone():
+    """Nods and turns as large as the gain says, from the zero on; tilts as they are."""
     faces = project_face(0.3 * torch.randn(40, 3, generator=torch.Generator().manual_seed(2)))
-    read, known = (
-        estimate_pose(faces, landmark_model=profile, convention="img2pose")
+    read, from_zero, in_full = (
+        estimate_pose(faces, landmark_model=profile, convention="img2pose").to_numpy()[:, :3]
         for profile in (
-            LandmarkModel("mine", "2d", 2.0),
-            LandmarkModel("mine", "2d", 2.0, gain=(0.8, 1.1)),
+            LandmarkModel("mine", "2d"),
+            LandmarkModel("mine", "2d", pitch_zero_deg=2.0),
+            LandmarkModel("mine", "2d", pitch_zero_deg=2.0, gain=(0.8, 1.1)),
         )
     )
-    expected = read[["Pitch", "Roll", "Yaw"]] / [0.8, 1.1, 1.0]
-    np.testing.assert_allclose(known[["Pitch", "Roll", "Yaw"]], expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(from_zero, read - np.deg2rad([2.0, 0, 0]), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(in_full, from_zero / [0.8, 1.1, 1.0], rtol=0, atol=1e-5)
