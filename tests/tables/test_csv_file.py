@@ -127,7 +127,8 @@ def pose_of(content: bytes, tmp_path: Path) -> tuple[bytes, pd.DataFrame]:
 
 def test_tables_of_spreadsheets_are_read_and_keep_their_form(tmp_path: Path) -> None:
     table = pd.read_csv(find_demo_tables()[0])[landmark_columns()][:3].round(2).copy()
-    table.insert(0, "id", ["007", "a, b", "ä;1"])
+    ids = ["007", "a, b.mp4", "ä;1"]
+    table.insert(0, "id", ids)
     angles = ["Pitch", "Roll", "Yaw"]
     expected = estimate_pose(table)[angles].to_numpy()
     text, comma = table.to_csv(index=False), table.to_csv(index=False, sep=";", decimal=",")
@@ -147,7 +148,7 @@ def test_tables_of_spreadsheets_are_read_and_keep_their_form(tmp_path: Path) -> 
         written, after = pose_of(content, tmp_path)
         assert written.startswith(delimiter.join(["id", "x_0"]).encode()), name
         np.testing.assert_allclose(after[angles], expected, atol=1e-5, err_msg=name)
-        assert after["id"][0] == "007", name
+        assert [*after["id"][:2]] == ids[:2], name
         if "decimal comma" in name:
             assert f"007{delimiter}{table['x_0'][0]}".replace(".", ",") in written.decode(), name
 
