@@ -181,7 +181,7 @@ def test_faces_left_out_are_counted_once_each() -> None:
 
 def test_published_angles_decide_what_is_beyond_99_degrees() -> None:
     # Yaw 95 as published is 85 with pitch and roll of 180 when read back from the matrix.
-    known = np.array([[0, 95, 0], [0, 10, 0], [0, 105, 0], [0, 20, 0.0]])
+    known = np.array([[0, 95, 0], [0, 10, 0], [0, 105, 0], [0, 20, 0], [0, -105, 0.0]])
     rotation = from_300w_lp(known)
     as_published = reference_of(rotation, "300w-lp", published_deg=torch.from_numpy(known))
     result = run(told(rotation), as_published)
@@ -451,6 +451,15 @@ def test_a_turn_that_a_person_can_read(tmp_path: Path) -> None:
         assert reference.rotation[0, 0, 2] > 0
 
 
+def test_angles_of_a_table_stay_as_published(tmp_path: Path) -> None:
+    """Read back from the matrix, a yaw of 95 is one of 85, with pitch and roll of 180."""
+    path = write_table(tmp_path / "far.csv", "300w-lp", about("y", [0, 0]), Yaw=[95.0, -95.0])
+    reference = read_reference(path)
+    np.testing.assert_allclose(reference.angles_deg, [[0, 95, 0], [0, -95, 0]], atol=1e-6)
+    said = Rotation.from_matrix(reference.rotation.numpy())
+    assert list(run(told(said), reference).faces.index) == [0, 1]
+
+
 def test_a_table_may_have_gaps_spaces_and_frame_sizes(tmp_path: Path) -> None:
     sizes = {"FrameHeight": [480, 480, np.nan, 1080], "FrameWidth": [640, 640, np.nan, 1920]}
     clips = ["a", "a", "b", "b"]
@@ -582,6 +591,11 @@ def test_known_errors_of_turns_to_50_degrees_are_reproduced() -> None:
     by_face = np.array([0.3, 0.1]) * middle
     assert row["standard_error"] == pytest.approx(by_face.std(ddof=1) / 2**0.5, abs=0.01)
     assert (row["faces"], row["pictures"]) == (2, 12)
+    for farthest, pictures in ((50, 12), (51, 8)):
+        size = np.abs(turns.angle_deg)
+        angle = np.sign(turns.angle_deg) * np.where(size == 40, farthest, size)
+        others = replace(turns, angle_deg=angle)
+        assert turn_errors(told(said), others)["pictures"].item() == pictures
     with pytest.raises(EvaluationError, match=r"'yaw'.*'nod'"):
         turn_errors(told(said), replace(turns, sweep=np.full(len(turns.face), "nod")))
 
