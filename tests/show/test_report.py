@@ -245,12 +245,21 @@ def test_flags_alone_are_listed(faces, report):
 
 
 def test_frames_of_the_video_are_shown(shared_data, feat_folder, report):
-    rows = posed(pd.read_csv(shared_data / "video_face_noface.csv"))
+    rows = posed(pd.read_csv(shared_data / "video_face_noface.csv")).copy()
     video = feat_folder / "tests" / "data" / "face_noface.mov"
     page = report(rows, name="video_face_noface.parquet", video=video)
     assert page.locator(".doubts img").count() == 12
     printed = page.pdf(format="A4")
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) <= 6
+    others = rows.assign(input="other.mov", frame=rows["frame"] + 5000)
+    both = pd.concat([others, rows.assign(input=video.name)], ignore_index=True)
+    both.attrs = rows.attrs
+    with_others = report(both, name="both.parquet", video=video)
+    frames, frames_of_both = (
+        [doubt.inner_text().split()[:2] for doubt in each.locator(".doubts li").all()]
+        for each in (page, with_others)
+    )
+    assert frames_of_both == frames
     with pytest.raises(PictureError, match="another video"):
         report(rows.assign(frame=rows["frame"] + 1000), video=video)
 
