@@ -115,6 +115,16 @@ def test_compare_with_our_pose_of_its_landmarks(tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_compare_with_our_pose_of_a_table_that_counts_from_1(tmp_path: Path) -> None:
+    """Its timestamp shows it, as OpenFace's does, and ours counts along."""
+    path, out = tmp_path / "known.csv", tmp_path / "out.csv"
+    table = known_faces(path, 40).assign(frame=range(1, 41), timestamp=np.arange(40) / 30)
+    table.to_csv(path, index=False)
+    result = feat_pose("compare", path, "--from-a", "rotvec", "-o", out)
+    assert result.exit_code == 0, result.output
+    assert (pd.read_csv(out)["Frames"] == 40).all()
+
+
 class Still(PoseBackend):
     """A backend that reads no turn at all."""
 
