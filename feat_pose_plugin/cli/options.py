@@ -49,6 +49,7 @@ _OPTIONS = {
     "by": "COLUMN | Column that tells persons apart; may be repeated. By default input, Identity "
     "and face_id.",
     "calibrate.convention": _KNOWN,
+    "compare.by": "COLUMN | Column of both tables that tells persons apart; may be repeated.",
     "compare.output": "OUT | Also write the statistics, a .csv or .parquet file.",
     "convention": f"NAME | Convention of the pose that is written: {ANGLES}.",
     "demo.output": "FOLDER | Folder of the two files.",

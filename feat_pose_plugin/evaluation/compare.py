@@ -13,8 +13,7 @@ from scipy.spatial.transform import Rotation
 from feat_pose_plugin.errors import EvaluationError
 from feat_pose_plugin.pose.columns import find_column
 from feat_pose_plugin.pose.conventions import find_convention
-from feat_pose_plugin.pose.convert import convert_pose, find_pose_columns
-from feat_pose_plugin.pose.tag import read_tag
+from feat_pose_plugin.pose.convert import convert_pose, find_pose_columns, likely_convention
 from feat_pose_plugin.tables.frames import first_frame, frame_numbers
 
 ANGLES = ["Pitch", "Roll", "Yaw"]
@@ -125,14 +124,9 @@ def compare_pose(
 
 def _angles(table: pd.DataFrame, convention: str | None, keys: list[str]) -> pd.DataFrame:
     """Angles in degrees with the signs of ``feat``, beside the columns that rows are matched by."""
-    if convention is None:
-        names = {str(label).strip() for label in table.columns}
-        is_openface = set(find_convention("openface").table_names.values()) <= names
-        tag = read_tag(table)
-        untagged = "openface" if is_openface and not set(ANGLES) <= names else "feat"
-        convention = tag.convention if tag else untagged
-    pose = table[find_pose_columns(table, find_convention(convention))].copy()
-    radians = convert_pose(pose, convention, "feat")[ANGLES].to_numpy(np.float64)
+    here = likely_convention(table) if convention is None else find_convention(convention)
+    pose = table[find_pose_columns(table, here)].copy()
+    radians = convert_pose(pose, here.name, "feat")[ANGLES].to_numpy(np.float64)
     found = pd.DataFrame(np.rad2deg(radians), columns=ANGLES)
     for key in keys:
         column = find_column(table, key)

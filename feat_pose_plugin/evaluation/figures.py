@@ -71,7 +71,8 @@ class Evaluation:
             f"{self.provenance.name} on {self.reference}, landmark model {self.landmark_model}\n"
             f"{len(self.faces)} faces measured; left out: {left_out}\n"
             f"Mean absolute and geodesic errors in degrees, angles of {self.convention!r}, "
-            f"{_INTERVAL:.0%} intervals of {DRAWS} draws of faces (seed {SEED})\n\n{table}"
+            f"{_INTERVAL:.0%} intervals of {DRAWS} draws of faces (seed {SEED})\n\n"
+            + table.to_string()
         )
 
     def to_json(self) -> str:

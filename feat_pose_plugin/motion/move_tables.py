@@ -78,6 +78,6 @@ def _move(
     if relative:
         table = relative_pose(table, neutral=MEDIAN, by=by, convention=convention, use_flagged=True)
     pose = [label for label in table.columns if str(label).strip() in POSE_COLUMNS]
-    columns = table[pose].join(added)
+    columns = table[pose].rename(columns=lambda label: str(label).strip()).join(added)
     columns.attrs = table.attrs
     return Movement(columns, series.convention.name, summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,10 +11,15 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from feat_pose_plugin.errors import MotionError
+from feat_pose_plugin.errors import MotionError, PoseWarning
 from feat_pose_plugin.pose.columns import find_column
 from feat_pose_plugin.pose.conventions import Convention, find_convention
-from feat_pose_plugin.pose.convert import find_pose_columns, pose_numbers, require_radians
+from feat_pose_plugin.pose.convert import (
+    find_pose_columns,
+    likely_convention,
+    pose_numbers,
+    require_radians,
+)
 from feat_pose_plugin.pose.quality import ERROR_COLUMN, FLAGS_COLUMN, is_flagged
 from feat_pose_plugin.pose.rotations import matrix_to_rotvec
 from feat_pose_plugin.pose.tag import PoseTag, check_tag, read_tag, write_tag
@@ -93,8 +99,8 @@ def read_series(
     use_flagged: bool,
 ) -> PoseSeries:
     """The pose of a table as series; see :func:`smooth_pose` for what is read and refused."""
-    tag = read_tag(table) or PoseTag(convention or "feat")
-    here = find_convention(convention or tag.convention)
+    here = likely_convention(table) if convention is None else find_convention(convention)
+    tag = read_tag(table) or PoseTag(here.name)
     check_tag(tag, here.name, "the table")
     labels = find_pose_columns(table, here)
     values = pose_numbers(table, labels)
@@ -128,6 +134,14 @@ def read_series(
             "the column 'frame' holds numbers that are not whole. Number the frames from 0, or "
             "drop the column: the rows are consecutive frames then."
         )
+    nobodys = np.count_nonzero((person < 0) & (weight > 0))
+    if nobodys:
+        warnings.warn(
+            f"{nobodys} rows with a pose say nobody in {group_columns(table, by)}, so they are "
+            "left out. Fill that column in, or pass by=, another one.",
+            PoseWarning,
+            stacklevel=3,
+        )
     rows = np.lexsort((frame, person))
     rows = rows[(person[rows] >= 0) & np.isfinite(frame[rows])]
     person, whole = person[rows], frame[rows].astype(np.int64)
@@ -148,7 +162,8 @@ def group_columns(table: pd.DataFrame, by: str | Sequence[str] | None) -> list[H
     """The labels of the columns that tell series apart; none for a table of one series."""
     label_of = {str(label).strip(): label for label in table.columns}
     if by is None:
-        return [label_of[name] for name in GROUP_COLUMNS if name in label_of]
+        labels = [label_of[name] for name in GROUP_COLUMNS if name in label_of]
+        return [label for label in labels if table[label].notna().any()]
     names = [by] if isinstance(by, str) else list(by)
     missing = [name for name in names if name not in label_of]
     if missing:
@@ -164,4 +179,4 @@ def _persons(table: pd.DataFrame, by: str | Sequence[str] | None) -> NDArray[np.
     labels = group_columns(table, by)
     if not labels:
         return np.zeros(len(table), np.intp)
-    return table.groupby(labels, sort=False).ngroup().to_numpy().astype(np.intp)
+    return table.groupby(labels, sort=False).ngroup().fillna(-1).to_numpy().astype(np.intp)

@@ -239,6 +239,21 @@ def _convert_table(
     return result
 
 
+def likely_convention(table: pd.DataFrame) -> Convention:
+    """What the pose of a table is in where the caller does not say it.
+
+    What its tag says; without a tag ``openface`` under OpenFace's names of columns, else ``feat``.
+    """
+    tag = read_tag(table)
+    if tag is not None:
+        return find_convention(tag.convention)
+    openface = find_convention("openface")
+    names = {str(label).strip() for label in table.columns}
+    rotation = {openface.table_names[name] for name in openface.rotation_columns}
+    is_openface = rotation <= names and "Pitch" not in names
+    return openface if is_openface else find_convention("feat")
+
+
 def find_pose_columns(table: pd.DataFrame, here: Convention) -> list[Hashable]:
     """The labels of the pose columns in a convention, in its order; X, Y, Z only if there are any.
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from feat_pose_plugin.errors import FrameSizeError
+from feat_pose_plugin.errors import FrameSizeError, LandmarkError
 from feat_pose_plugin.pose.columns import find_column, to_doubles
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FRAME_SIZE_COLUMNS = ["FrameHeight", "FrameWidth"]
 _LARGEST_FRAME = 1 << 24  # pixels a side; float32 counts no further
+_LARGEST_SHARE = 2.0  # of the picture; faces that leave it stay below
 
 
 def frame_sizes_of(table: pd.DataFrame) -> Tensor | None:
@@ -66,6 +67,11 @@ def in_pixels(landmarks: Landmarks, sizes: Tensor) -> Landmarks:
         raise FrameSizeError(
             "normalised landmarks are shares of the picture, whose size is not known. Pass "
             "frame_size=(height, width), to the command --height and --width."
+        )
+    if landmarks.points.abs().nanmedian() > _LARGEST_SHARE:
+        raise LandmarkError(
+            "normalised landmarks lie between 0 and 1, and most of these do not: they are pixels. "
+            "Leave out normalized=True, in the command --normalized."
         )
     height, width = sizes.to(landmarks.points).where(sizes > 0, torch.nan).T[..., None]
     points = landmarks.points * torch.stack([width, height], dim=2)

@@ -16,8 +16,13 @@ import numpy as np
 
 from feat_pose_plugin.errors import ConventionError
 from feat_pose_plugin.pose.columns import find_column
-from feat_pose_plugin.pose.conventions import CONVENTIONS, Convention, find_convention
-from feat_pose_plugin.pose.convert import convert_pose, find_pose_columns, pose_numbers
+from feat_pose_plugin.pose.conventions import find_convention
+from feat_pose_plugin.pose.convert import (
+    convert_pose,
+    find_pose_columns,
+    likely_convention,
+    pose_numbers,
+)
 from feat_pose_plugin.pose.quality import FLAGS_COLUMN, QUALITY_COLUMNS, is_flagged
 from feat_pose_plugin.pose.tag import PoseTag, check_tag, read_tag, write_tag
 from feat_pose_plugin.tables.frames import PERSON_COLUMNS
@@ -52,18 +57,6 @@ def read_posed(path: Path, reads: Reads = list) -> tuple[pd.DataFrame, Entry | N
     return table, entry
 
 
-def drawn_convention(table: pd.DataFrame) -> Convention:
-    """What the pose columns are in, where the caller does not say it."""
-    tag = read_tag(table)
-    if tag is not None:
-        return find_convention(tag.convention)
-    openface = CONVENTIONS["openface"]
-    names = {str(label).strip() for label in table.columns}
-    rotation = {openface.table_names[name] for name in openface.rotation_columns}
-    is_openface = rotation <= names and "Pitch" not in names
-    return openface if is_openface else CONVENTIONS["feat"]
-
-
 def in_feat(
     table: pd.DataFrame, convention: str | None = None, name: str = "the table"
 ) -> pd.DataFrame:
@@ -84,7 +77,7 @@ def in_feat(
     import pandas as pd
 
     tag = read_tag(table)
-    here = find_convention(convention) if convention else drawn_convention(table)
+    here = find_convention(convention) if convention else likely_convention(table)
     check_tag(tag, here.name, name)
     try:
         labels = find_pose_columns(table, here)

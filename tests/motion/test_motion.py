@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from feat_pose_plugin import convert_pose
-from feat_pose_plugin.errors import ConventionError, MotionError
+from feat_pose_plugin.errors import ConventionError, MotionError, PoseWarning
 from feat_pose_plugin.motion import angular_velocity, relative_pose, smooth_pose, summarise_motion
 from feat_pose_plugin.motion.neutral import geodesic_median
 from feat_pose_plugin.pose.tag import read_tag
@@ -140,6 +140,29 @@ def test_persons_and_files_are_kept_apart():
         smooth_pose(both.drop(columns="Identity"), fps=FPS)
     with pytest.raises(MotionError, match="no column 'whom'"):
         smooth_pose(both, fps=FPS, by="whom")
+
+
+def test_a_column_that_names_nobody_does_not_tell_persons_apart():
+    expected = smooth_pose(pose_table(nods(50)), fps=FPS)
+    found = smooth_pose(pose_table(nods(50), Identity=np.nan, face_id=None), fps=FPS)
+    pd.testing.assert_frame_equal(found[POSE], expected[POSE])
+
+
+def test_a_pose_of_nobody_is_left_out_and_said():
+    table = pose_table(nods(50), Identity=["Ada"] * 49 + [None])
+    with pytest.warns(PoseWarning, match=r"1 rows with a pose say nobody in \['Identity'\]"):
+        found = smooth_pose(table, fps=FPS)
+    assert found["Pitch"].notna().tolist() == [True] * 49 + [False]
+
+
+def test_openfaces_own_file_is_known_by_its_columns(feat_folder, tmp_path):
+    """They have spaces before their names."""
+    source = feat_folder / "tests" / "data" / "OpenFace_Test.csv"
+    feat_pose("motion", source, "-o", tmp_path / "moved.csv", "--fps", "30")
+    moved, known = read_table(tmp_path / "moved.csv"), read_table(source)
+    assert list(moved)[: known.shape[1]] == list(known)
+    expected = angular_velocity(known, fps=30, convention="openface")
+    np.testing.assert_allclose(moved["AngularSpeed"], expected["AngularSpeed"], rtol=1e-6)
 
 
 def test_rows_keep_their_order_index_and_columns():

@@ -37,9 +37,10 @@ SETS = {
         (lambda p: p / torch.tensor([1280.0, 720]), "Multiply x by the width and y by the height"),
         (lambda p: p[..., [1, 0]], r"landmarks\[..., \[1, 0\]\]"),
         (lambda p: torch.stack([p[..., 0], 720 - p[..., 1]], dim=-1), "height - y"),
+        (lambda p: torch.stack([1280 - p[..., 0], p[..., 1]], dim=-1), "width - x"),
         (lambda p: p.flatten(1), r"reshape\(-1, 68, 2\)"),
     ],
-    ids=["normalised", "swapped", "upwards", "in turns"],
+    ids=["normalised", "swapped", "upwards", "a mirror", "in turns"],
 )
 @pytest.mark.parametrize("number", [1, 300])
 def test_certain_mistakes_are_refused_and_the_message_says_how_to_pass_them(spoil, said, number):
@@ -52,6 +53,11 @@ def test_certain_mistakes_are_refused_and_the_message_says_how_to_pass_them(spoi
         table = table_of(points)
         with pytest.raises(LandmarkError, match=said):
             estimate_pose(table)
+
+
+def test_pixels_that_are_called_normalised_are_refused():
+    with pytest.raises(LandmarkError, match="they are pixels"):
+        estimate_pose(faces(5), frame_size=(720, 1280), normalized=True)
 
 
 def test_a_normalised_mesh_is_refused(canonical_face):
