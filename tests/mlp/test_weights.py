@@ -166,6 +166,16 @@ def test_what_was_found_is_remembered_for_each_named_path(make_checkpoint, monke
         assert find_official() == path
 
 
+@pytest.mark.usefixtures("no_official_weights")
+def test_what_was_found_in_one_cache_is_not_taken_for_another(make_checkpoint, tmp_path):
+    folders = [tmp_path / name for name in "ab"]
+    cached = [hub_cache(each, make_checkpoint(seed=n)) for n, each in enumerate(folders)]
+    for _ in range(2):
+        assert [find_official(folder) for folder in folders] == cached
+    with pytest.raises(WeightsNotFoundError):
+        find_official(tmp_path / "c")
+
+
 @pytest.mark.usefixtures("fresh_weights")
 def test_damaged_weights_are_an_error_and_not_passed_over(make_checkpoint, monkeypatch):
     path = make_checkpoint()
