@@ -152,6 +152,16 @@ def test_one_landmark_kind_only_is_caught(example):
         check_usable_rows(OnlyContours(example))
 
 
+def test_a_fault_with_a_frame_size_only_is_caught(example):
+    class WithoutFrames(Broken):
+        def estimate(self, landmarks, *, frame_size=None, landmark_model):
+            pose = self._right.estimate(landmarks, landmark_model=landmark_model)
+            return pose if frame_size is None else pose * torch.nan
+
+    with pytest.raises(BackendError, match=r"not finite \(kind='2d', frame_size=\(720, 1280\)\)"):
+        check_usable_rows(WithoutFrames(example))
+
+
 def test_provenance_is_checked(example, tmp_path):
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(b"weights")
