@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import stat
 import threading
 
 import pytest
 
-from feat_pose_plugin.files import place_part, remove_parts, write_part, write_whole
+from feat_pose_plugin.files import identity, place_part, remove_parts, write_part, write_whole
 
 
 def test_file_appears_when_the_block_ends_and_not_before(tmp_path):
@@ -109,3 +111,21 @@ def test_parts_of_some_files_are_removed(tmp_path):
     assert len([*tmp_path.iterdir()]) == len(kept) + 3
     remove_parts(tmp_path, {"pose.csv", "a.b.parquet", "plain", "sub"})
     assert {path.name for path in tmp_path.iterdir()} == set(kept)
+
+
+def test_a_file_is_another_when_it_is_replaced_or_written_to_and_a_folder_is_not(tmp_path):
+    path, other = tmp_path / "pose.csv", tmp_path / "other.csv"
+    path.write_text("old")
+    os.utime(path, ns=(0, 0))
+    before, folder = identity(path), identity(tmp_path)
+    assert identity(path) == before
+    path.write_text("new")  # as long
+    assert identity(path) != before
+    other.write_text("new")
+    shutil.copystat(path, other)
+    written = identity(path)
+    other.replace(path)
+    assert identity(path) != written
+    path.unlink()
+    assert identity(path) is None
+    assert identity(tmp_path) == folder
