@@ -32,7 +32,7 @@ KIND_2D = find_landmark_model("2d")
 SAME = 1e-3  # degrees
 
 OURS = {"output": "rotation_vector", "upright": True}
-KINDS = ["bundled 2d", "bundled 3d", "v2", "small", "upright", "mesh"]
+KINDS = ["bundled 2d", "bundled 3d", "v2", "small", "centred", "upright", "mesh"]
 
 
 @pytest.fixture(params=KINDS)
@@ -44,6 +44,8 @@ def checkpoint(request, make_checkpoint) -> Checkpoint:
             return read_checkpoint(make_checkpoint())
         case ["small"]:
             return read_checkpoint(make_checkpoint(hidden=(20, 7)))
+        case ["centred"]:
+            return read_checkpoint(make_checkpoint(hidden=(20, 7), output="rotation_vector"))
         case ["upright"]:
             return read_checkpoint(make_checkpoint(hidden=(20, 7), **OURS))
         case _:
