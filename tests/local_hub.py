@@ -34,8 +34,8 @@ class _Answers(http.server.BaseHTTPRequestHandler):
             self.server.stopped.wait()
             return
         content = self.server.files.get(place.name) if is_file else self._about_files(place)
-        if content is None:
-            self.send_error(404)
+        if content is None or fault == "fails":
+            self.send_error(500 if fault == "fails" else 404)
             return
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
@@ -77,7 +77,7 @@ class LocalHub(http.server.ThreadingHTTPServer):
     Attributes:
         files: What it has, by name.
         fault: ``"silent"``, ``"hangs"`` (after the headers), ``"trickles"``, ``"truncated"``,
-            ``"changed"`` (of the same length) or none.
+            ``"changed"`` (of the same length), ``"fails"`` (status 500) or none.
         asked: Methods and names of all requests.
     """
 
