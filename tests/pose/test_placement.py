@@ -16,6 +16,7 @@ from feat_pose_plugin import estimate_pose
 from feat_pose_plugin.errors import FrameSizeError, OptionError
 from feat_pose_plugin.pose.landmark_models import LandmarkKind, find_landmark_model
 from feat_pose_plugin.pose.reference_face import load_reference_face
+from feat_pose_plugin.pose.tag import read_tag
 from feat_pose_plugin.testing import project_face
 
 HEIGHT, WIDTH = SIZE = (1080, 1920)
@@ -236,6 +237,14 @@ def test_millimetres_follow_from_the_distance_of_the_eyes():
     np.testing.assert_allclose(metric[ROTATION], units[ROTATION], atol=1e-5)
     ratio = (metric[TRANSLATION] / units[TRANSLATION]).to_numpy()
     np.testing.assert_allclose(ratio, 89.18 / 0.86, rtol=1e-3)
+
+
+def test_a_length_does_not_make_pixels_a_place_in_space():
+    points, known = project_face(torch.zeros(2, 3)), {"frame_size": (720, 1280)}
+    pose = estimate_pose(points, **known, convention="feat-mp", inter_ocular_mm=89.18)
+    assert pose[TRANSLATION].isna().all(axis=None)
+    assert pose[ROTATION].notna().all(axis=None)
+    assert read_tag(pose).translation_unit is None
 
 
 # Frame sizes
