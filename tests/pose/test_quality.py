@@ -120,6 +120,18 @@ def test_it_does_not_depend_on_place_size_or_frame():
         np.testing.assert_allclose(other["PoseResidual"], expected, rtol=1e-3)
 
 
+# The expected error
+
+
+def test_a_nod_beyond_those_that_were_measured_counts_as_the_largest_of_them():
+    nods = [-85, -75, -60, -30, 0, 30, 60, 75, 85]
+    turns = Rotation.from_euler("x", np.array(nods)[:, None], degrees=True)
+    points = seen(turns, np.tile([0.0, 0.0, 500.0], (len(nods), 1)))
+    error = judged(points, turns)["PoseError"].to_numpy()
+    assert error[[0, 1, 7, 8]] == pytest.approx(error[[2, 2, 6, 6]], rel=0.01)
+    assert (error[[2, 6]] > 1.2 * error[[3, 5]]).all()
+
+
 # The flags
 
 
