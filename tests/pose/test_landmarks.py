@@ -179,6 +179,14 @@ TEXTS = {
 }
 
 
+def test_a_table_of_mixed_precision_keeps_the_higher_one(faces):
+    exact = faces.astype(np.float64) + 1e6 + 1 / 3  # float32 has sixteenths there
+    table = table_of(exact).astype({"x_0": np.float32})
+    read = read_landmarks(table).points
+    assert read.dtype == torch.float64
+    np.testing.assert_array_equal(read[:, 1:], exact[:, 1:])
+
+
 @pytest.mark.parametrize("dtype", TEXTS)
 @pytest.mark.parametrize("missing", ["", "NA", "-nan(ind)", "1.#QNAN", "None", "<NA>", "#N/A", " "])
 def test_numbers_saved_as_text_are_numbers_and_marks_are_missing(dtype, missing, faces):
