@@ -20,7 +20,13 @@ from distributed import Client, LocalCluster
 
 from feat_pose_plugin import estimate_pose
 from feat_pose_plugin.cli.demo import find_demo_tables
-from feat_pose_plugin.errors import FrameSizeError, LandmarkError, WeightsError, WorkerError
+from feat_pose_plugin.errors import (
+    FrameSizeError,
+    LandmarkError,
+    OptionError,
+    WeightsError,
+    WorkerError,
+)
 from feat_pose_plugin.mlp.weights import PATH_VARIABLE
 from feat_pose_plugin.pose.landmarks import landmark_columns
 from feat_pose_plugin.tables.cluster import cluster_executor
@@ -107,6 +113,8 @@ def test_what_cannot_be_estimated_is_said_before(faces: pd.DataFrame) -> None:
         estimate_pose(dd.from_pandas(faces.drop(columns="y_40"), npartitions=2))
     with pytest.raises(FrameSizeError, match="FrameHeight and FrameWidth"):
         estimate_pose(dd.from_pandas(faces, npartitions=2), frame_size=np.ones((len(faces), 2)))
+    with pytest.raises(OptionError, match="device 'moon' is not available"):
+        estimate_pose(dd.from_pandas(faces, npartitions=2), device="moon")
 
 
 def test_each_worker_loads_weights_once(faces: pd.DataFrame, client: Client) -> None:
