@@ -188,7 +188,8 @@ def test_the_command_has_workers_estimate_a_folder(
     with start(*command) as first:
         wait_for((out / JOURNAL).exists, first)
         os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
-        assert finish(first) == (0, "")
+        status, errors = finish(first)  # Dask may log that it lost a worker
+        assert status == 0, errors
     for path in folder.iterdir():
         before, after = pd.read_parquet(path), pd.read_parquet(out / path.name)
         others = before.columns.difference(ANGLES)
@@ -209,9 +210,8 @@ def test_an_error_of_a_worker_is_said_as_any_other(
     (folder / "part.3.parquet").write_bytes(b"PAR1")
     status, errors = finish(start(*command))
     assert status == 2
-    # Work that is cancelled can make Dask's client log something before.
-    said = f"Error: {folder / 'part.3.parquet'} cannot be read as Parquet"
-    assert errors.splitlines()[-1].startswith(said)
+    # Work that is cancelled can make Dask's client log something beside it.
+    assert f"Error: {folder / 'part.3.parquet'} cannot be read as Parquet" in errors
 
 
 def test_a_scheduler_that_does_not_answer() -> None:
