@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,19 @@ def tables(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def long_tables(tmp_path: Path) -> Path:
-    """A folder of a.parquet and b.csv, of 1.5 and 4 megabytes."""
-    folder = tmp_path / "long"
-    folder.mkdir()
+@pytest.fixture(scope="session")
+def made_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """See :func:`long_tables`."""
+    folder = tmp_path_factory.mktemp("made")
     face = pd.read_csv(find_demo_tables()[0])[landmark_columns()]
-    table = pd.concat([face] * 100, ignore_index=True)
+    table = pd.concat([face] * 400, ignore_index=True)
     table += np.random.default_rng(0).normal(size=table.shape)
     table.round(3).to_csv(folder / "b.csv", index=False)
     table[:1000].to_parquet(folder / "a.parquet", index=False, row_group_size=500)
     return folder
+
+
+@pytest.fixture
+def long_tables(tmp_path: Path, made_tables: Path) -> Path:
+    """A folder of a.parquet and b.csv, of 1.5 and 16 megabytes: some time to estimate."""
+    return Path(shutil.copytree(made_tables, tmp_path / "long"))

@@ -255,7 +255,7 @@ def test_of_two_that_write_one_output_one_says_so(long_tables: Path, out: Path) 
         ended = sorted(map(finish, [start(*command) for _ in range(2)]))
         assert [status for status, _ in ended] == [0, 2]
         assert "another run is writing here" in ended[1][1] or "exists" in ended[1][1]
-        assert len(pd.read_csv(Path(str(command[3])))) == 4000
+        assert len(pd.read_csv(Path(str(command[3])))) == 16_000
     assert names(out) == {"pose.csv", "degrees.csv"}
 
 
