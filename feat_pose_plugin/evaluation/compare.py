@@ -12,8 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from feat_pose_plugin.errors import EvaluationError
 from feat_pose_plugin.pose.columns import find_column
-from feat_pose_plugin.pose.conventions import find_convention
-from feat_pose_plugin.pose.convert import convert_pose, find_pose_columns, likely_convention
+from feat_pose_plugin.pose.convert import convention_of, convert_pose, find_pose_columns
 from feat_pose_plugin.tables.frames import first_frame, frame_numbers
 
 ANGLES = ["Pitch", "Roll", "Yaw"]
@@ -124,7 +123,7 @@ def compare_pose(
 
 def _angles(table: pd.DataFrame, convention: str | None, keys: list[str]) -> pd.DataFrame:
     """Angles in degrees with the signs of ``feat``, beside the columns that rows are matched by."""
-    here = likely_convention(table) if convention is None else find_convention(convention)
+    here = convention_of(table, convention)
     pose = table[find_pose_columns(table, here)].copy()
     radians = convert_pose(pose, here.name, "feat")[ANGLES].to_numpy(np.float64)
     found = pd.DataFrame(np.rad2deg(radians), columns=ANGLES)

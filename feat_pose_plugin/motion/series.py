@@ -13,10 +13,10 @@ from scipy.spatial.transform import Rotation
 
 from feat_pose_plugin.errors import MotionError, PoseWarning
 from feat_pose_plugin.pose.columns import find_column
-from feat_pose_plugin.pose.conventions import Convention, find_convention
+from feat_pose_plugin.pose.conventions import Convention
 from feat_pose_plugin.pose.convert import (
+    convention_of,
     find_pose_columns,
-    likely_convention,
     pose_numbers,
     require_radians,
 )
@@ -99,7 +99,7 @@ def read_series(
     use_flagged: bool,
 ) -> PoseSeries:
     """The pose of a table as series; see :func:`smooth_pose` for what is read and refused."""
-    here = likely_convention(table) if convention is None else find_convention(convention)
+    here = convention_of(table, convention)
     tag = read_tag(table) or PoseTag(here.name)
     check_tag(tag, here.name, "the table")
     labels = find_pose_columns(table, here)

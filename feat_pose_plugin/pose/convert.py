@@ -239,11 +239,13 @@ def _convert_table(
     return result
 
 
-def likely_convention(table: pd.DataFrame) -> Convention:
-    """What the pose of a table is in where the caller does not say it.
+def convention_of(table: pd.DataFrame, said: str | None) -> Convention:
+    """What the pose of a table is in: what the caller says, else what its tag says.
 
-    What its tag says; without a tag ``openface`` under OpenFace's names of columns, else ``feat``.
+    Without a tag it is ``openface`` under OpenFace's names of columns, else ``feat``.
     """
+    if said is not None:
+        return find_convention(said)
     tag = read_tag(table)
     if tag is not None:
         return find_convention(tag.convention)

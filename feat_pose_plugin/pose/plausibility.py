@@ -51,13 +51,13 @@ def require_plausible(points: Tensor, warn: Callable[[str], object]) -> None:
     is_face, facing, down = _see(sample)
     mirrored = is_face & (facing < _FROM_BEHIND)
     if _are_most(mirrored):
-        across, along = down[mirrored].mean(axis=0)
-        if abs(across) > abs(along):
+        across, along = np.abs(down[mirrored]).mean(axis=0)
+        if across > along:
             raise LandmarkError(
                 "x and y are swapped: the faces are mirrored and lie on their side. Pass "
                 "landmarks[..., [1, 0]], or rename the columns."
             )
-        if along > 0:
+        if down[mirrored, 1].mean() > 0:
             raise LandmarkError(
                 "the x of the landmarks points to the left: the faces are mirrored, as those of a "
                 "selfie camera. Pass width - x, or exchange left and right points."

@@ -18,9 +18,9 @@ from feat_pose_plugin.errors import ConventionError
 from feat_pose_plugin.pose.columns import find_column
 from feat_pose_plugin.pose.conventions import find_convention
 from feat_pose_plugin.pose.convert import (
+    convention_of,
     convert_pose,
     find_pose_columns,
-    likely_convention,
     pose_numbers,
 )
 from feat_pose_plugin.pose.quality import FLAGS_COLUMN, QUALITY_COLUMNS, is_flagged
@@ -77,7 +77,7 @@ def in_feat(
     import pandas as pd
 
     tag = read_tag(table)
-    here = find_convention(convention) if convention else likely_convention(table)
+    here = convention_of(table, convention)
     check_tag(tag, here.name, name)
     try:
         labels = find_pose_columns(table, here)

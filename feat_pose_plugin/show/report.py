@@ -17,8 +17,7 @@ from PIL import Image
 from feat_pose_plugin import __version__
 from feat_pose_plugin.files import write_whole, writing
 from feat_pose_plugin.pose.columns import find_column
-from feat_pose_plugin.pose.conventions import find_convention
-from feat_pose_plugin.pose.convert import likely_convention
+from feat_pose_plugin.pose.convert import convention_of
 from feat_pose_plugin.pose.quality import FLAGS_COLUMN, RESIDUAL_COLUMN, SEPARATOR
 from feat_pose_plugin.pose.tag import PoseTag, check_tag, read_tag, write_tag
 from feat_pose_plugin.show.overlay import draw_poses, require_frames, video_frames
@@ -86,7 +85,7 @@ def write_report(
     rows, made = read_posed(table, list if video else DRAWN_COLUMNS.intersection)
     rows = rows.reset_index(drop=True)
     said = read_tag(rows)
-    here = find_convention(convention) if convention else likely_convention(rows)
+    here = convention_of(rows, convention)
     check_tag(said, here.name, str(table))
     tag = said or PoseTag(here.name)
     write_tag(rows, tag)
